@@ -1,0 +1,86 @@
+"""Every limit, threshold and deadline in one place; units in the names.
+
+`StoreConfig` bounds the engine, `ServerConfig` the HTTP front.  S3's own limits
+are constants: they are the protocol's, not a choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+TIB = 1024 * GIB
+
+# S3's limits, https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+MAX_OBJECT_BYTES = 50 * TIB
+MAX_PUT_BYTES = 5 * GIB
+MAX_COPY_BYTES = 5 * GIB
+MAX_PART_BYTES = 5 * GIB
+MIN_PART_BYTES = 5 * MIB
+MAX_PARTS = 10_000
+MAX_KEY_BYTES = 1024
+MAX_USER_METADATA_BYTES = 2 * KIB
+MAX_DELETE_KEYS = 1000
+MAX_LIST_KEYS = 1000
+MAX_TAGS = 10
+MAX_BUCKETS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """Bounds of the engine.
+
+    `device_bytes`: size of the sparse file made for a new store; 8 TiB stays
+        under ext4's limit of 16 TiB a file.  An existing store keeps its own.
+    `segment_bytes`: unit of allocation, fixed when a store is made.
+    `log_inline_bytes`: objects up to this size travel in the log.
+    `batch_bytes`, `batch_ops`: the most that one commit gathers.
+    `queue_ops`: writers that may wait for a commit before the next is refused.
+    `checksum_chunk_bytes`: unit of the checksums over large objects (format).
+    `io_bytes`: size of one streaming read or write.
+    `checkpoint_log_bytes`: log growth after which a checkpoint is due, if that
+        is also more than the index itself.
+    `checkpoint_bytes_per_s`: throttle of a checkpoint's copy.
+    `compact_live_ratio`: a segment with less than this share alive is rewritten.
+    `tombstone_log_ratio`: share of the log that tombstones may hold before the
+        oldest segment is rewritten to let them go.
+    `reserve_bytes`: space of the backing file system that only deletes may use.
+    `index_map_bytes`: LMDB's address space, from the start.
+    """
+
+    device_bytes: int = 8 * TIB
+    segment_bytes: int = 64 * MIB
+    log_inline_bytes: int = 128 * KIB
+    batch_bytes: int = 4 * MIB
+    batch_ops: int = 256
+    queue_ops: int = 4096
+    io_bytes: int = 1 * MIB
+    checkpoint_log_bytes: int = 256 * MIB
+    checkpoint_bytes_per_s: int = 200 * 10**6
+    compact_live_ratio: float = 0.5
+    tombstone_log_ratio: float = 0.1
+    maintenance_interval_s: float = 1.0
+    reserve_bytes: int = 64 * MIB
+    index_map_bytes: int = 1 * TIB
+    index_max_readers: int = 2048
+    min_part_bytes: int = MIN_PART_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Bounds of the HTTP front."""
+
+    max_header_bytes: int = 32 * KIB
+    max_header_lines: int = 200
+    header_timeout_s: float = 30.0
+    body_stall_timeout_s: float = 60.0
+    idle_timeout_s: float = 75.0
+    max_connections: int = 10_000
+    max_xml_body_bytes: int = 2 * MIB
+    max_target_bytes: int = 16 * KIB
+    clock_skew_s: int = 15 * 60
+    max_presign_s: int = 7 * 24 * 3600
+    upload_buffer_bytes: int = 8 * MIB
+    shutdown_grace_s: float = 30.0

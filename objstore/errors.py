@@ -1,0 +1,172 @@
+"""Errors of the engine, each telling its caller what to do next.
+
+No HTTP status here: `objstore.s3.errors` maps these to S3's codes.
+
+    StoreError
+    ├── NotFoundError          name something that exists
+    │   ├── NoSuchBucketError
+    │   ├── NoSuchKeyError
+    │   └── NoSuchUploadError
+    ├── ConflictError          look at the present state, then decide
+    │   ├── BucketExistsError
+    │   ├── BucketNotEmptyError
+    │   └── PreconditionFailedError
+    │       └── NotModifiedError
+    ├── InvalidArgumentError   correct the call
+    │   ├── InvalidBucketNameError
+    │   ├── KeyTooLongError
+    │   ├── InvalidRangeError
+    │   ├── BadDigestError
+    │   ├── EntityTooLargeError
+    │   ├── EntityTooSmallError
+    │   ├── IncompleteBodyError
+    │   ├── InvalidPartError
+    │   └── InvalidPartOrderError
+    └── StoreUnavailableError  the store, not the request
+        ├── StoreFullError     free space, then try again; reads go on
+        ├── StoreClosedError   open it again
+        ├── StoreLockedError   another process is recovering or owns it; wait
+        ├── StorePoisonedError a device write failed; reopen the store
+        └── CorruptionError    bytes do not match their checksum; run `objstore check`
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Anything the engine raises on purpose."""
+
+
+class NotFoundError(StoreError):
+    """What was named does not exist."""
+
+
+class NoSuchBucketError(NotFoundError):
+    """The bucket does not exist."""
+
+
+class NoSuchKeyError(NotFoundError):
+    """The bucket has no such object."""
+
+
+class NoSuchUploadError(NotFoundError):
+    """The multipart upload does not exist, was completed or was aborted."""
+
+
+class ConflictError(StoreError):
+    """The present state of the store does not allow the operation."""
+
+
+class BucketExistsError(ConflictError):
+    """A bucket of this name exists already."""
+
+
+class BucketNotEmptyError(ConflictError):
+    """The bucket still holds objects or uploads; delete them first."""
+
+
+class PreconditionFailedError(ConflictError):
+    """A condition did not hold.  `condition` is the header's name, such as ``If-Match``."""
+
+    def __init__(self, condition: str) -> None:
+        super().__init__(f"the condition {condition} did not hold")
+        self.condition = condition
+
+
+class NotModifiedError(PreconditionFailedError):
+    """A read condition says that the reader's copy is current.  `info` is the object's."""
+
+    def __init__(self, condition: str, info: object) -> None:
+        super().__init__(condition)
+        self.info = info
+
+
+class InvalidArgumentError(StoreError, ValueError):
+    """The call is wrong in itself; `argument` names the part at fault."""
+
+    def __init__(self, message: str, argument: str = "", value: str = "") -> None:
+        super().__init__(message)
+        self.argument = argument
+        self.value = value
+
+
+class InvalidBucketNameError(InvalidArgumentError):
+    """Not a bucket name: 3-63 of ``a-z 0-9 . -``, first and last alphanumeric."""
+
+
+class KeyTooLongError(InvalidArgumentError):
+    """The key has over 1,024 bytes of UTF-8."""
+
+
+class InvalidRangeError(InvalidArgumentError):
+    """The byte range starts at or past the end.  `size_bytes` is the object's size."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"the range starts past the end of {size_bytes} bytes", "Range")
+        self.size_bytes = size_bytes
+
+
+class BadDigestError(InvalidArgumentError):
+    """The body does not match the digest sent with it; send it again.  `algorithm` names it."""
+
+    def __init__(self, algorithm: str, expected: str = "", computed: str = "") -> None:
+        super().__init__(f"the {algorithm} of the body does not match the one sent", algorithm)
+        self.algorithm = algorithm
+        self.expected = expected
+        self.computed = computed
+
+
+class EntityTooLargeError(InvalidArgumentError):
+    """The object or part is over its limit."""
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(f"{size_bytes} bytes are over the limit of {limit_bytes}")
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class EntityTooSmallError(InvalidArgumentError):
+    """A part that is not the last has less than 5 MiB."""
+
+    def __init__(self, size_bytes: int, limit_bytes: int, part_number: int, etag: str) -> None:
+        super().__init__(f"part {part_number} has {size_bytes} bytes, the least is {limit_bytes}")
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+        self.part_number = part_number
+        self.etag = etag
+
+
+class IncompleteBodyError(InvalidArgumentError):
+    """The body ended before, or went on past, its declared length."""
+
+
+class InvalidPartError(InvalidArgumentError):
+    """A part named in the completion was not uploaded, or its ETag or checksum differs."""
+
+
+class InvalidPartOrderError(InvalidArgumentError):
+    """The parts named in the completion do not ascend."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store cannot serve this now; the request itself may be fine."""
+
+
+class StoreFullError(StoreUnavailableError):
+    """No space left for writes.  Reads and deletes go on; freed space counts at once."""
+
+
+class StoreClosedError(StoreUnavailableError):
+    """The store was closed."""
+
+
+class StoreLockedError(StoreUnavailableError):
+    """Another process holds what this operation needs alone."""
+
+
+class StorePoisonedError(StoreUnavailableError):
+    """A device write or flush failed; nothing more is written until the store is reopened."""
+
+
+class CorruptionError(StoreUnavailableError):
+    """Stored bytes do not match their checksum; they were not returned."""

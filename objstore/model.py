@@ -1,0 +1,201 @@
+"""Frozen values that the engine takes and gives.  No storage, no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class BucketInfo:
+    """A bucket: name, creation time (ms since the epoch), region, owner's id."""
+
+    name: str
+    created_ms: int
+    region: str = "us-east-1"
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """A digest of an object or part as S3 names it.
+
+    `algorithm`: CRC32, CRC32C, CRC64NVME, SHA1 or SHA256.
+    `value`: base64 of the big-endian digest; a composite one ends in ``-N``.
+    `type`: FULL_OBJECT or COMPOSITE.
+    """
+
+    algorithm: str
+    value: str
+    type: str = "FULL_OBJECT"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectAttributes:
+    """What a writer says of an object besides its bytes.
+
+    `headers`: the standard headers that S3 stores, by lower-case name
+    (content-type, cache-control, content-disposition, content-encoding,
+    content-language, expires).
+    `metadata`: user metadata, names lower-case and without ``x-amz-meta-``.
+    `tags`: object tags.
+    """
+
+    headers: Mapping[str, str] = EMPTY
+    metadata: Mapping[str, str] = EMPTY
+    tags: Mapping[str, str] = EMPTY
+    storage_class: str = "STANDARD"
+    owner: str = ""
+
+
+DEFAULT_ATTRIBUTES = ObjectAttributes()
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object as stored.
+
+    `etag`: hex MD5, or hex MD5 of the parts' MD5s and ``-N``; without quotes.
+    `modified_ms`: milliseconds since the Unix epoch, UTC.
+    `part_count`: 0 for an object that was put in one piece.
+    """
+
+    bucket: str
+    key: str
+    size_bytes: int
+    etag: str
+    modified_ms: int
+    attributes: ObjectAttributes = DEFAULT_ATTRIBUTES
+    checksums: tuple[Checksum, ...] = ()
+    part_count: int = 0
+    version_id: str = "null"
+    version_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """A range as HTTP gives it: first and last byte inclusive, or a suffix.
+
+    ``ByteRange(0, 99)`` the first hundred, ``ByteRange(500)`` from 500 on,
+    ``ByteRange(suffix_bytes=100)`` the last hundred.
+    """
+
+    first: int = 0
+    last: int | None = None
+    suffix_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """HTTP conditions; ETags without quotes, ``*`` for any; times in whole seconds."""
+
+    if_match: tuple[str, ...] = ()
+    if_none_match: tuple[str, ...] = ()
+    if_modified_since_s: int | None = None
+    if_unmodified_since_s: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.if_match
+            or self.if_none_match
+            or self.if_modified_since_s is not None
+            or self.if_unmodified_since_s is not None
+        )
+
+
+NO_CONDITIONS = Conditions()
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntry:
+    """One line of a listing."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified_ms: int
+    storage_class: str = "STANDARD"
+    owner: str = ""
+    checksum_algorithms: tuple[str, ...] = ()
+    checksum_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """A page of a listing.
+
+    `next_after`: pass as `start_after` for the next page; None at the end.  It
+    is the last key or common prefix of this page.
+    """
+
+    entries: tuple[ListEntry, ...]
+    common_prefixes: tuple[str, ...] = ()
+    next_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    """What a delete did.  `existed`: whether there was anything to delete."""
+
+    key: str
+    existed: bool
+    version_id: str | None = None
+    delete_marker: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UploadInfo:
+    """A multipart upload that is under way."""
+
+    bucket: str
+    key: str
+    upload_id: str
+    initiated_ms: int
+    attributes: ObjectAttributes = DEFAULT_ATTRIBUTES
+    checksum_algorithm: str = ""
+    checksum_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    """An uploaded part; number 1-10,000."""
+
+    part_number: int
+    size_bytes: int
+    etag: str
+    modified_ms: int
+    checksums: tuple[Checksum, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedPart:
+    """A part as named in a completion; `etag` without quotes."""
+
+    part_number: int
+    etag: str
+    checksums: tuple[Checksum, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPage:
+    """A page of uploads, ordered by key and then by upload id.
+
+    `next_key`, `next_upload_id`: the markers of the next page; None at the end.
+    """
+
+    uploads: tuple[UploadInfo, ...]
+    common_prefixes: tuple[str, ...] = ()
+    next_key: str | None = None
+    next_upload_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartPage:
+    """A page of parts; `next_after` is the part number marker of the next page."""
+
+    parts: tuple[PartInfo, ...]
+    next_after: int | None = None
+    upload: UploadInfo | None = field(default=None)
