@@ -1,0 +1,191 @@
+"""The seam between the S3 layer and whatever carries HTTP.
+
+A request goes through four steps, the first three here in `objstore.s3`:
+
+1. `service.prepare(ctx, request)` routes, authenticates and refuses what is not
+   offered.  It returns the `Operation` and fills the fields of `Request` below.
+2. `operation.handler`, by `operation.kind`:
+
+   - ``plain``: ``handler(ctx, request, body) -> Response``.  The carrier collects the
+     body first (at most `ServerConfig.max_xml_body_bytes`), checked with
+     ``digests.for_body(request)``.  May block: run it in a thread.
+   - ``read``: ``handler(ctx, request) -> Response``.  Fast; run it on the event loop.
+   - ``write``: ``handler(ctx, request) -> WritePlan``.  Fast; run it on the event loop.
+     The carrier then moves the body into the engine as the plan says.
+
+3. ``errors.to_response(ctx, request, error)`` for anything that was raised, before the
+   head of the response has gone out.
+4. The carrier sends ``response.headers + ctx.common_headers(request)`` and the body,
+   which it leaves out for HEAD.  ``content-length`` is always among the headers, except
+   with 204 and 304.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from blockdev.clock import Clock
+from objstore.config import MAX_PUT_BYTES, ServerConfig
+from objstore.model import (
+    DEFAULT_ATTRIBUTES,
+    NO_CONDITIONS,
+    Checksum,
+    Conditions,
+    ObjectAttributes,
+    ObjectInfo,
+    PartInfo,
+)
+
+if TYPE_CHECKING:
+    from objstore.s3.digests import BodyDigests
+    from objstore.s3.operation import Operation
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class BodyReader(Protocol):
+    """An open read of an object; the engine's `ObjectReader`."""
+
+    info: ObjectInfo
+    start_byte: int
+    length_bytes: int
+
+    def try_next(self) -> bytes | memoryview | None: ...
+    def next(self) -> bytes | memoryview: ...
+    def read(self) -> bytes: ...
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Request:
+    """A request as the carrier received it, and what `service.prepare` found in it.
+
+    `raw_path` is percent-encoded and without the query.  Header names are lower-case,
+    values stripped, order kept.  `body_length` is Content-Length, None when absent.
+    """
+
+    method: str
+    raw_path: bytes
+    raw_query: bytes
+    headers: Headers
+    scheme: str = "http"
+    client_host: str = ""
+    request_id: str = ""
+    body_length: int | None = None
+
+    operation: Operation | None = None
+    bucket: str = ""
+    key: str = ""
+    # Decoded query pairs in order; a parameter without "=" has the value "".
+    query: list[tuple[str, str]] = field(default_factory=list)
+    # What objstore.auth found: identity and kind of payload.
+    auth: Any = None
+    # A header given twice keeps its first value here; `headers` has both.
+    header_map: dict[bytes, bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # reversed: the first of several headers of one name wins
+        self.header_map = dict(reversed(self.headers))
+
+    def header(self, name: bytes) -> str | None:
+        """The value of a header, by lower-case name; bytes that are not UTF-8 as Latin-1."""
+        value = self.header_map.get(name)
+        if value is None:
+            return None
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value.decode("latin-1")
+
+    def query_value(self, name: str) -> str | None:
+        """The first value of a query parameter; "" when it stands without one, None when absent."""
+        for key, value in self.query:
+            if key == name:
+                return value
+        return None
+
+
+@dataclass(slots=True)
+class Response:
+    """Status, headers and a body: bytes, or an open `ObjectReader` that the carrier closes."""
+
+    status: int
+    headers: Headers
+    body: bytes | BodyReader = b""
+
+
+Verify = Callable[[Mapping[str, bytes], Mapping[str, str]], tuple[Checksum, ...]]
+
+
+@dataclass(slots=True)
+class WritePlan:
+    """A validated upload of bytes: what the carrier needs to move the body into the engine.
+
+    `size_bytes`: the decoded length that the client declared; None when it did not.
+    `max_bytes`: refuse (`EntityTooLarge`) a decoded body that grows past this.
+    `aws_chunked`: the body is in aws-chunked frames; `request.auth` says whether their
+        signatures count.  `trailer_names`: lower-case names from ``x-amz-trailer``.
+    `digests`: ``digests.algorithms`` are to be computed over the decoded body, MD5 always
+        among what is passed to `verify` (the engine computes it in any case).
+    `upload_id`: empty for a whole object, else the body is part `part_number`.
+    `respond`: makes the answer from what the engine's commit returned.
+    """
+
+    bucket: str
+    key: str
+    digests: BodyDigests
+    respond: Callable[[Any], Response]
+    attributes: ObjectAttributes = DEFAULT_ATTRIBUTES
+    conditions: Conditions = NO_CONDITIONS
+    size_bytes: int | None = None
+    max_bytes: int = MAX_PUT_BYTES
+    aws_chunked: bool = False
+    trailer_names: tuple[str, ...] = ()
+    upload_id: str = ""
+    part_number: int = 0
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the body goes to `open_part` rather than to `submit_put` or `open_put`."""
+        return self.upload_id != ""
+
+    def verify(
+        self, computed: Mapping[str, bytes], trailers: Mapping[str, str]
+    ) -> tuple[Checksum, ...]:
+        """Compare digests with what the client sent; return the checksums to store.
+
+        Args:
+            computed: raw digests by algorithm, for ``digests.algorithms`` and ``MD5``.
+            trailers: trailers of an aws-chunked body by lower-case name.
+
+        Raises:
+            S3Error: BadDigest, XAmzContentSHA256Mismatch, MalformedTrailerError.
+        """
+        return self.digests.verify(computed, trailers)
+
+
+@dataclass(slots=True)
+class Context:
+    """What handlers work with; one for the life of a server process.
+
+    `base_domains`: hosts below which a label names a bucket (``bucket.base``), lower-case
+    and without port.  `host_id` goes out as ``x-amz-id-2``.
+    """
+
+    store: Any
+    clock: Clock
+    authenticator: Any = None
+    region: str = "us-east-1"
+    config: ServerConfig = field(default_factory=ServerConfig)
+    base_domains: tuple[str, ...] = ("localhost",)
+    host_id: str = "objstore"
+
+    def common_headers(self, request: Request) -> Headers:
+        """Headers of every response; the carrier adds Date and Connection."""
+        return [
+            (b"x-amz-request-id", request.request_id.encode("ascii")),
+            (b"x-amz-id-2", self.host_id.encode("ascii")),
+            (b"server", b"objstore"),
+        ]

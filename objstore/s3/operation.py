@@ -1,0 +1,37 @@
+"""One row of the routing table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["plain", "read", "write"]
+Level = Literal["service", "bucket", "object"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An S3 operation: how a request names it, and who answers it.
+
+    `selectors`: query parameters (``name`` or ``name=value``) that must all be present;
+        the row with most selectors wins.
+    `header_selector`: a header (lower-case) that tells this operation from its plain twin.
+    `params`: query parameters that it understands besides its selectors and those that
+        every operation may carry.  Anything else is an operation that nobody here knows.
+    `handler`: None when the operation is known and not offered (501 NotImplemented).
+    """
+
+    name: str
+    method: str
+    level: Level
+    selectors: tuple[str, ...] = ()
+    header_selector: bytes = b""
+    params: frozenset[str] = frozenset()
+    kind: Kind = "plain"
+    handler: Callable[..., Any] | None = field(default=None, compare=False)
+
+    @property
+    def offered(self) -> bool:
+        """Whether a handler exists."""
+        return self.handler is not None
