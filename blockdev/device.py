@@ -4,13 +4,15 @@ A block device is a range of bytes with reads, writes and flushes.  The
 contract, which `tests/contract` holds every device and every filter to:
 
 * offsets and lengths are in bytes, any alignment;
+* buffers are contiguous; their length is counted in bytes whatever their item format;
 * no short reads and no short writes: a call does all of it or raises;
 * a request outside the device raises `OutOfRangeError` before any effect;
 * a write is visible to readers when it returns, and durable once a later
   `flush` returns, or at once with ``fua=True`` (forced unit access);
 * what was never written, discarded or written with zeroes reads as zero;
 * a power cut may tear a write that was not made durable, at sector boundaries;
-* concurrent calls on disjoint ranges are safe from any thread.
+* concurrent calls on disjoint ranges are safe from any thread;
+* once closed, every call but `geometry` and `close` raises `DeviceClosedError`.
 """
 
 from __future__ import annotations
@@ -88,7 +90,11 @@ class BlockDevice(Protocol):
         ...
 
     def extents(self, offset_bytes: int, length_bytes: int) -> Iterator[Extent]:
-        """Allocated and empty runs of a range, in order and without gaps."""
+        """Allocated and empty runs of a range, in order and without gaps.
+
+        The range is checked by the call itself; the runs are found as they are
+        asked for, so a change made meanwhile may or may not show.
+        """
         ...
 
     def close(self) -> None:
@@ -104,6 +110,14 @@ def stack(device: BlockDevice, *filters: Filter) -> BlockDevice:
     for wrap in filters:
         device = wrap(device)
     return device
+
+
+def byte_view(buffer: Buffer) -> memoryview:
+    """Look at a contiguous buffer as plain bytes, so that `len` counts bytes."""
+    view = memoryview(buffer)
+    if view.format == "B" and view.ndim == 1:
+        return view
+    return view.cast("B") if view.nbytes else memoryview(b"")
 
 
 def check_range(geometry: Geometry, offset_bytes: int, length_bytes: int) -> None:

@@ -1,10 +1,11 @@
 """Errors of the block layer.
 
-    DeviceError
-    ├── OutOfRangeError      the request does not fit the device; nothing was done
-    ├── DeviceClosedError    the device was closed; reopen it
-    ├── DeviceFullError      the backing store has no room; free space and try again
-    └── DeviceIOError        the medium failed; do not retry a flush, reopen and check
+DeviceError
+├── DeviceOpenError      the path, its rights or its size do not fit; correct them
+├── OutOfRangeError      the request does not fit the device; nothing was done
+├── DeviceClosedError    the device was closed; reopen it
+├── DeviceFullError      the backing store has no room; free space and try again
+└── DeviceIOError        the medium failed; do not retry a flush, reopen and check
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from __future__ import annotations
 
 class DeviceError(Exception):
     """Anything that a block device raises."""
+
+
+class DeviceOpenError(DeviceError):
+    """What was named cannot be opened as this device; nothing in it was changed."""
 
 
 class OutOfRangeError(DeviceError, ValueError):
