@@ -44,9 +44,9 @@ class ObjectAttributes:
     `tags`: object tags.
     """
 
-    headers: Mapping[str, str] = EMPTY
-    metadata: Mapping[str, str] = EMPTY
-    tags: Mapping[str, str] = EMPTY
+    headers: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    metadata: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     storage_class: str = "STANDARD"
     owner: str = ""
 
