@@ -35,7 +35,6 @@ from objstore.model import (
     Conditions,
     ObjectAttributes,
     ObjectInfo,
-    PartInfo,
 )
 
 if TYPE_CHECKING:

@@ -1,0 +1,376 @@
+"""Every error that S3 gives, and how the engine's errors become them.
+
+Codes and texts: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from objstore import errors as engine
+from objstore.model import ObjectInfo
+from objstore.s3.formats import validators
+from objstore.s3.http import Context, Headers, Request, Response
+from objstore.s3.xml import error_document
+
+log = logging.getLogger("objstore.s3")
+
+# code → (HTTP status, message)
+ERRORS: dict[str, tuple[int, str]] = {
+    "AccessControlListNotSupported": (400, "The bucket does not allow ACLs"),
+    "AccessDenied": (403, "Access Denied"),
+    "AuthorizationHeaderMalformed": (
+        400,
+        "The authorization header that you provided is not valid.",
+    ),
+    "AuthorizationQueryParametersError": (400, "The authorization query parameters are not valid."),
+    "BadDigest": (400, "The Content-MD5 you specified did not match what we received."),
+    "BucketAlreadyExists": (
+        409,
+        "The requested bucket name is not available. The bucket namespace is shared by all users "
+        "of the system. Please select a different name and try again.",
+    ),
+    "BucketAlreadyOwnedByYou": (
+        409,
+        "Your previous request to create the named bucket succeeded and you already own it.",
+    ),
+    "BucketNotEmpty": (409, "The bucket you tried to delete is not empty"),
+    "ConditionalRequestConflict": (
+        409,
+        "The conditional request cannot succeed due to a conflicting operation against this "
+        "resource.",
+    ),
+    "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed size"),
+    "EntityTooSmall": (
+        400,
+        "Your proposed upload is smaller than the minimum allowed size",
+    ),
+    "ExpiredToken": (400, "The provided token has expired."),
+    "IllegalLocationConstraintException": (
+        400,
+        "The unspecified location constraint is incompatible for the region specific endpoint "
+        "this request was sent to.",
+    ),
+    "IncompleteBody": (
+        400,
+        "You did not provide the number of bytes specified by the Content-Length HTTP header",
+    ),
+    "InsufficientStorage": (
+        507,
+        "The store has no space left for writes. Reads and deletes go on.",
+    ),
+    "InternalError": (500, "We encountered an internal error. Please try again."),
+    "InvalidAccessKeyId": (
+        403,
+        "The AWS Access Key Id you provided does not exist in our records.",
+    ),
+    "InvalidArgument": (400, "Invalid Argument"),
+    "InvalidBucketAclWithObjectOwnership": (
+        400,
+        "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+    ),
+    "InvalidBucketName": (400, "The specified bucket is not valid."),
+    "InvalidChunkSizeError": (
+        403,
+        "Only the last chunk is allowed to have a size less than 8192 bytes",
+    ),
+    "InvalidDigest": (400, "The Content-MD5 you specified was invalid."),
+    "InvalidLocationConstraint": (400, "The specified location-constraint is not valid"),
+    "InvalidPart": (
+        400,
+        "One or more of the specified parts could not be found.  The part may not have been "
+        "uploaded, or the specified entity tag may not match the part's entity tag.",
+    ),
+    "InvalidPartNumber": (416, "The requested partnumber is not satisfiable"),
+    "InvalidPartOrder": (
+        400,
+        "The list of parts was not in ascending order. Parts must be ordered by part number.",
+    ),
+    "InvalidRange": (416, "The requested range is not satisfiable"),
+    "InvalidRequest": (400, "Invalid Request"),
+    "InvalidStorageClass": (400, "The storage class you specified is not valid"),
+    "InvalidTag": (400, "The TagValue you have provided is invalid"),
+    "InvalidToken": (400, "The provided token is malformed or otherwise invalid."),
+    "InvalidURI": (400, "Couldn't parse the specified URI."),
+    "KeyTooLongError": (400, "Your key is too long"),
+    "MalformedTrailerError": (400, "The request contained trailing data that was not well-formed"),
+    "MalformedXML": (
+        400,
+        "The XML you provided was not well-formed or did not validate against our published schema",
+    ),
+    "MaxMessageLengthExceeded": (400, "Your request was too big."),
+    "MetadataTooLarge": (
+        400,
+        "Your metadata headers exceed the maximum allowed metadata size",
+    ),
+    "MethodNotAllowed": (405, "The specified method is not allowed against this resource."),
+    "MissingContentLength": (411, "You must provide the Content-Length HTTP header."),
+    "MissingRequestBodyError": (400, "Request Body is empty"),
+    "MissingSecurityHeader": (400, "Your request was missing a required header"),
+    "NoSuchBucket": (404, "The specified bucket does not exist"),
+    "NoSuchKey": (404, "The specified key does not exist."),
+    "NoSuchUpload": (
+        404,
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may "
+        "have been aborted or completed.",
+    ),
+    "NoSuchVersion": (404, "The specified version does not exist."),
+    "NotImplemented": (
+        501,
+        "A header you provided implies functionality that is not implemented",
+    ),
+    "PreconditionFailed": (412, "At least one of the pre-conditions you specified did not hold"),
+    "RequestHeaderSectionTooLarge": (
+        400,
+        "Your request header section exceeds the maximum allowed HTTP header section size.",
+    ),
+    "RequestTimeTooSkewed": (
+        403,
+        "The difference between the request time and the current time is too large.",
+    ),
+    "RequestTimeout": (
+        400,
+        "Your socket connection to the server was not read from or written to within the timeout "
+        "period. Idle connections will be closed.",
+    ),
+    "ServiceUnavailable": (503, "Service is unable to handle request."),
+    "SignatureDoesNotMatch": (
+        403,
+        "The request signature we calculated does not match the signature you provided. Check "
+        "your key and signing method.",
+    ),
+    "SlowDown": (503, "Please reduce your request rate."),
+    "XAmzContentSHA256Mismatch": (
+        400,
+        "The provided 'x-amz-content-sha256' header does not match what was computed.",
+    ),
+}
+
+
+class S3Error(Exception):
+    """An error as S3 gives it.
+
+    Args:
+        code: a key of `ERRORS`.
+        message: where S3 says something more precise than the table.
+        status: where it differs from the table.
+        extra: further XML elements, such as ``BucketName`` or ``ArgumentName``.
+        headers: further response headers.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str = "",
+        *,
+        status: int = 0,
+        extra: Mapping[str, str] | None = None,
+        headers: Headers | None = None,
+    ) -> None:
+        default_status, default_message = ERRORS[code]
+        self.code = code
+        self.message = message or default_message
+        self.status = status or default_status
+        self.extra = dict(extra or {})
+        self.headers = headers or []
+        super().__init__(f"{code}: {self.message}")
+
+
+def invalid_argument(message: str, name: str, value: str = "") -> S3Error:
+    """InvalidArgument with the argument's name and value, as S3 reports them."""
+    return S3Error("InvalidArgument", message, extra={"ArgumentName": name, "ArgumentValue": value})
+
+
+def invalid_request(message: str) -> S3Error:
+    """InvalidRequest with S3's own words."""
+    return S3Error("InvalidRequest", message)
+
+
+def not_implemented(message: str, **extra: str) -> S3Error:
+    """501: what the request asks for is known or unknown, but not offered here."""
+    return S3Error("NotImplemented", message, extra=extra)
+
+
+def header_not_implemented(name: str) -> S3Error:
+    """501: a header changes the meaning of the request in a way not offered here."""
+    return S3Error("NotImplemented", extra={"Header": name})
+
+
+Mapper = Callable[[Any, Request], S3Error]
+
+# The first class that the error is an instance of decides: subclasses stand before their bases.
+_ENGINE: list[tuple[type[engine.StoreError], Mapper]] = [
+    (
+        engine.NoSuchBucketError,
+        lambda e, r: S3Error("NoSuchBucket", extra={"BucketName": r.bucket}),
+    ),
+    (engine.NoSuchKeyError, lambda e, r: S3Error("NoSuchKey", extra={"Key": r.key})),
+    (
+        engine.NoSuchUploadError,
+        lambda e, r: S3Error("NoSuchUpload", extra={"UploadId": r.query_value("uploadId") or ""}),
+    ),
+    (
+        engine.BucketExistsError,
+        lambda e, r: S3Error("BucketAlreadyOwnedByYou", extra={"BucketName": r.bucket}),
+    ),
+    (
+        engine.BucketNotEmptyError,
+        lambda e, r: S3Error("BucketNotEmpty", extra={"BucketName": r.bucket}),
+    ),
+    (
+        engine.PreconditionFailedError,
+        lambda e, r: S3Error("PreconditionFailed", extra={"Condition": e.condition}),
+    ),
+    (
+        engine.InvalidBucketNameError,
+        lambda e, r: S3Error("InvalidBucketName", extra={"BucketName": r.bucket}),
+    ),
+    (engine.KeyTooLongError, lambda e, r: key_too_long(r.key)),
+    (engine.InvalidRangeError, lambda e, r: _invalid_range(e, r)),
+    (engine.BadDigestError, lambda e, r: bad_digest(e.algorithm, e.expected, e.computed)),
+    (
+        engine.EntityTooLargeError,
+        lambda e, r: entity_too_large(e.size_bytes, e.limit_bytes),
+    ),
+    (
+        engine.EntityTooSmallError,
+        lambda e, r: S3Error(
+            "EntityTooSmall",
+            extra={
+                "ProposedSize": str(e.size_bytes),
+                "MinSizeAllowed": str(e.limit_bytes),
+                "PartNumber": str(e.part_number),
+                "ETag": e.etag,
+            },
+        ),
+    ),
+    (engine.IncompleteBodyError, lambda e, r: S3Error("IncompleteBody")),
+    (
+        engine.InvalidPartError,
+        lambda e, r: S3Error("InvalidPart", extra=_invalid_part_extra(e, r)),
+    ),
+    (
+        engine.InvalidPartOrderError,
+        lambda e, r: S3Error(
+            "InvalidPartOrder", extra={"UploadId": r.query_value("uploadId") or ""}
+        ),
+    ),
+    (engine.InvalidArgumentError, lambda e, r: invalid_argument(str(e), e.argument, e.value)),
+    (engine.StoreFullError, lambda e, r: S3Error("InsufficientStorage")),
+    (
+        engine.StoreClosedError,
+        lambda e, r: S3Error("ServiceUnavailable", "The store is closed."),
+    ),
+    (
+        engine.StoreLockedError,
+        lambda e, r: S3Error("ServiceUnavailable", "The store is recovering. Try again."),
+    ),
+    (
+        engine.StorePoisonedError,
+        lambda e, r: S3Error(
+            "ServiceUnavailable",
+            "A write to the device failed. The store takes no more writes until it is restarted.",
+        ),
+    ),
+    (
+        engine.CorruptionError,
+        lambda e, r: S3Error(
+            "InternalError",
+            "The stored bytes do not match their checksum; they were not returned.",
+        ),
+    ),
+    (engine.StoreUnavailableError, lambda e, r: S3Error("SlowDown")),
+]
+
+
+def from_exception(error: BaseException, request: Request) -> S3Error:
+    """What S3 says of any error; InternalError for one that nobody foresaw."""
+    if isinstance(error, S3Error):
+        return error
+    for kind, mapper in _ENGINE:
+        if isinstance(error, kind):
+            return mapper(error, request)
+    return S3Error("InternalError")
+
+
+def to_response(ctx: Context, request: Request, error: BaseException) -> Response:
+    """The response for an error; errors of the server's own are logged with the request id."""
+    if isinstance(error, engine.NotModifiedError):
+        return not_modified(error)
+    mapped = from_exception(error, request)
+    if mapped.status >= 500 and mapped.code != "NotImplemented":
+        _log(request, mapped, error)
+    headers: Headers = list(mapped.headers)
+    if request.method == "HEAD":
+        return Response(mapped.status, [*headers, (b"content-length", b"0")])
+    resource = request.raw_path.decode("utf-8", "replace")
+    body = error_document(
+        mapped.code, mapped.message, mapped.extra, resource, request.request_id, ctx.host_id
+    )
+    headers.append((b"content-type", b"application/xml"))
+    headers.append((b"content-length", b"%d" % len(body)))
+    return Response(mapped.status, headers, body)
+
+
+def not_modified(error: engine.NotModifiedError) -> Response:
+    """304 with the validators of the object, and no body."""
+    assert isinstance(error.info, ObjectInfo)
+    return Response(304, validators(error.info))
+
+
+def key_too_long(key: str) -> S3Error:
+    """The key has over 1,024 bytes of UTF-8."""
+    size = len(key.encode("utf-8", "surrogatepass"))
+    return S3Error("KeyTooLongError", extra={"Size": str(size), "MaxSizeAllowed": "1024"})
+
+
+def entity_too_large(size_bytes: int, limit_bytes: int) -> S3Error:
+    """The upload is over its limit."""
+    return S3Error(
+        "EntityTooLarge",
+        extra={"ProposedSize": str(size_bytes), "MaxSizeAllowed": str(limit_bytes)},
+    )
+
+
+def bad_digest(algorithm: str, expected: str, computed: str) -> S3Error:
+    """The body does not match a digest sent with it."""
+    if algorithm == "MD5":
+        return S3Error(
+            "BadDigest", extra={"ExpectedDigest": expected, "CalculatedDigest": computed}
+        )
+    return S3Error(
+        "BadDigest", f"The {algorithm} you specified did not match the calculated checksum."
+    )
+
+
+def _invalid_range(error: engine.InvalidRangeError, request: Request) -> S3Error:
+    return S3Error(
+        "InvalidRange",
+        extra={
+            "RangeRequested": request.header(b"range") or "",
+            "ActualObjectSize": str(error.size_bytes),
+        },
+        headers=[(b"content-range", b"bytes */%d" % error.size_bytes)],
+    )
+
+
+def _invalid_part_extra(error: engine.InvalidPartError, request: Request) -> dict[str, str]:
+    extra = {"UploadId": request.query_value("uploadId") or ""}
+    if error.argument == "PartNumber":
+        extra["PartNumber"] = error.value
+    return extra
+
+
+def _log(request: Request, mapped: S3Error, error: BaseException) -> None:
+    known = isinstance(error, engine.StoreError | S3Error)
+    log.error(
+        "%s %s %s: %s (%s)",
+        request.request_id,
+        request.method,
+        request.raw_path.decode("utf-8", "replace"),
+        mapped.code,
+        error,
+        exc_info=None if known else error,
+    )
