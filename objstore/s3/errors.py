@@ -27,6 +27,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     ),
     "AuthorizationQueryParametersError": (400, "The authorization query parameters are not valid."),
     "BadDigest": (400, "The Content-MD5 you specified did not match what we received."),
+    "BadRequest": (400, "Bad Request"),
     "BucketAlreadyExists": (
         409,
         "The requested bucket name is not available. The bucket namespace is shared by all users "

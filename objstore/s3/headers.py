@@ -1,0 +1,215 @@
+"""What request headers say: stored headers, metadata, conditions, ranges, storage class."""
+
+from __future__ import annotations
+
+from objstore.config import MAX_USER_METADATA_BYTES
+from objstore.model import NO_CONDITIONS, ByteRange, Conditions, ObjectAttributes
+from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument
+from objstore.s3.formats import parse_http_date
+from objstore.s3.http import Request
+from objstore.s3.tags import parse_tagging_header
+
+DEFAULT_CONTENT_TYPE = b"binary/octet-stream"
+
+# Stored with an object and given back with it, in this order.
+STORED_HEADERS = (
+    b"content-type",
+    b"cache-control",
+    b"content-disposition",
+    b"content-encoding",
+    b"content-language",
+    b"expires",
+)
+METADATA_PREFIX = b"x-amz-meta-"
+
+STORAGE_CLASSES = frozenset(
+    (
+        "STANDARD",
+        "REDUCED_REDUNDANCY",
+        "STANDARD_IA",
+        "ONEZONE_IA",
+        "INTELLIGENT_TIERING",
+        "GLACIER_IR",
+    )
+)
+# S3 takes these and then answers a read with 403 until a restore.  Without restores that
+# would be a one-way street, so they are refused.
+ARCHIVE_CLASSES = frozenset(("GLACIER", "DEEP_ARCHIVE"))
+
+_ETAG_STRIP = ' \t"'
+
+
+def attributes(request: Request, owner: str) -> ObjectAttributes:
+    """Everything a writer says of an object besides its bytes.
+
+    Raises:
+        S3Error: MetadataTooLarge, InvalidStorageClass, InvalidTag, InvalidArgument.
+    """
+    tagging = request.header(b"x-amz-tagging")
+    return ObjectAttributes(
+        headers=stored_headers(request),
+        metadata=user_metadata(request),
+        tags=parse_tagging_header(tagging) if tagging else {},
+        storage_class=storage_class(request),
+        owner=owner,
+    )
+
+
+def stored_headers(request: Request) -> dict[str, str]:
+    """The standard headers that S3 keeps, by lower-case name."""
+    found = {}
+    for name in STORED_HEADERS:
+        value = request.header(name)
+        if value:
+            found[name.decode("ascii")] = value
+    encoding = found.get("content-encoding")
+    if encoding is not None and "aws-chunked" in encoding:
+        # aws-chunked is how the body travelled, not a property of the object
+        kept = [part.strip() for part in encoding.split(",")]
+        kept = [part for part in kept if part and part != "aws-chunked"]
+        del found["content-encoding"]
+        if kept:
+            found["content-encoding"] = ",".join(kept)
+    return found
+
+
+def user_metadata(request: Request) -> dict[str, str]:
+    """User metadata by name without its prefix; repeated headers are joined with commas.
+
+    Raises:
+        S3Error: MetadataTooLarge when names and values pass 2 KiB together.
+    """
+    found: dict[str, str] = {}
+    size_bytes = 0
+    for name, raw in request.headers:
+        if not name.startswith(METADATA_PREFIX):
+            continue
+        short = name[len(METADATA_PREFIX) :].decode("latin-1")
+        try:
+            value = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            value = raw.decode("latin-1")
+        found[short] = f"{found[short]},{value}" if short in found else value
+        size_bytes += len(name) - len(METADATA_PREFIX) + len(raw)
+    if size_bytes > MAX_USER_METADATA_BYTES:
+        raise S3Error(
+            "MetadataTooLarge",
+            extra={"Size": str(size_bytes), "MaxSizeAllowed": str(MAX_USER_METADATA_BYTES)},
+        )
+    return found
+
+
+def storage_class(request: Request) -> str:
+    """The storage class asked for; STANDARD when none is."""
+    value = request.header(b"x-amz-storage-class")
+    if value is None or value in STORAGE_CLASSES:
+        return value or "STANDARD"
+    if value in ARCHIVE_CLASSES:
+        raise header_not_implemented("x-amz-storage-class")
+    raise S3Error("InvalidStorageClass", extra={"StorageClassRequested": value})
+
+
+def read_conditions(request: Request, prefix: bytes = b"") -> Conditions:
+    """The four conditions of a read, or with `prefix` those of a copy's source.
+
+    If-Match overrides If-Unmodified-Since, and If-None-Match If-Modified-Since (RFC 9110
+    section 13.2.2), so what is overridden is left out.  Dates that are none are ignored.
+    """
+    headers = request.header_map
+    if not (
+        prefix + b"if-match" in headers
+        or prefix + b"if-none-match" in headers
+        or prefix + b"if-modified-since" in headers
+        or prefix + b"if-unmodified-since" in headers
+    ):
+        return NO_CONDITIONS
+    match = etag_list(request.header(prefix + b"if-match"))
+    none_match = etag_list(request.header(prefix + b"if-none-match"))
+    modified = request.header(prefix + b"if-modified-since")
+    unmodified = request.header(prefix + b"if-unmodified-since")
+    return Conditions(
+        if_match=match,
+        if_none_match=none_match,
+        if_modified_since_s=parse_http_date(modified) if modified and not none_match else None,
+        if_unmodified_since_s=parse_http_date(unmodified) if unmodified and not match else None,
+    )
+
+
+def write_conditions(request: Request) -> Conditions:
+    """If-Match with one ETag, or ``If-None-Match: *``: all that S3 takes on a write.
+
+    Raises:
+        S3Error: NotImplemented for any other form, as S3.
+    """
+    match = request.header(b"if-match")
+    none_match = request.header(b"if-none-match")
+    for name in (b"if-modified-since", b"if-unmodified-since"):
+        if name in request.header_map:
+            raise header_not_implemented(name.decode("ascii").title())
+    if match is None and none_match is None:
+        return NO_CONDITIONS
+    if none_match is not None and none_match.strip(_ETAG_STRIP) != "*":
+        raise header_not_implemented("If-None-Match")
+    etags = etag_list(match)
+    if match is not None and (len(etags) != 1 or etags[0] == "*"):
+        raise header_not_implemented("If-Match")
+    return Conditions(if_match=etags, if_none_match=() if none_match is None else ("*",))
+
+
+def etag_list(value: str | None) -> tuple[str, ...]:
+    """ETags of a condition without quotes; S3 takes them without quotes as well."""
+    if not value:
+        return ()
+    etags = (part.strip().removeprefix("W/").strip(_ETAG_STRIP) for part in value.split(","))
+    return tuple(etag for etag in etags if etag)
+
+
+def byte_range(value: str | None) -> ByteRange | None:
+    """One range of bytes; None for anything else, which S3 ignores: it sends the whole.
+
+    That covers a malformed header, another unit and several ranges.
+    """
+    if value is None:
+        return None
+    unit, _, spec = value.partition("=")
+    if unit.strip().lower() != "bytes" or "," in spec:
+        return None
+    first, dash, last = spec.strip().partition("-")
+    if not dash:
+        return None
+    if not first:
+        return ByteRange(suffix_bytes=int(last)) if _is_number(last) else None
+    if not _is_number(first) or (last and not _is_number(last)):
+        return None
+    if last and int(last) < int(first):
+        return None
+    return ByteRange(int(first), int(last) if last else None)
+
+
+def copy_source_range(value: str) -> ByteRange:
+    """The range of x-amz-copy-source-range, where both ends are required.
+
+    Raises:
+        S3Error: InvalidArgument.
+    """
+    found = byte_range(value)
+    if found is None or found.last is None:
+        raise invalid_argument(
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first "
+            "and last are the zero-based offsets of the first and last bytes to copy",
+            "x-amz-copy-source-range",
+            value,
+        )
+    return found
+
+
+def integer(text: str, limit: int) -> int | None:
+    """A number of ASCII digits from 0 to `limit`, else None."""
+    if not _is_number(text) or int(text) > limit:
+        return None
+    return int(text)
+
+
+def _is_number(text: str) -> bool:
+    # 19 digits hold every offset there is, and keep int() cheap on hostile input
+    return text.isascii() and text.isdigit() and len(text) <= 19
