@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from objstore.engine.check import check_store
+
 from objstore import ObjectStore
 from objstore.config import KIB, MIB, StoreConfig
-from objstore.engine.check import check_store
 
 SMALL_CONFIG = StoreConfig(
     device_bytes=1024 * MIB,
@@ -27,7 +28,7 @@ def assert_whole(path: str | os.PathLike[str]) -> None:
 
 
 class StoreFactory:
-    """``factory("name", **ObjectStore.open's arguments)``; a name opened again is the same store."""
+    """Called as ``factory("name", **arguments_of_open)``; the same name is the same store."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
