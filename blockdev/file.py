@@ -55,8 +55,8 @@ class _Descriptor:
 
 
 _CLOSED: Final = _Descriptor(-1)
-"""What a closed device points at: the kernel refuses it (EBADF), so that the
-fast paths need no test of their own."""
+"""What a closed device points at: the kernel refuses to read or write it (EBADF),
+so that the fast paths need no test of their own."""
 
 
 class FileDevice:
@@ -67,6 +67,7 @@ class FileDevice:
         self._path = path
         self._geometry = geometry
         self._size_bytes = geometry.size_bytes
+        self._is_disk = stat.S_ISBLK(os.fstat(descriptor.fd).st_mode)
         self._in_memory = linux.is_in_memory(descriptor.fd)
         self._dsync_flag = _RWF_DSYNC
         self._nowait_flag = _RWF_NOWAIT
@@ -183,14 +184,13 @@ class FileDevice:
 
         A disk takes whole blocks only; the odd ends are written with zeroes.
         """
-        self._check(offset_bytes, length_bytes)
+        descriptor = self._check(offset_bytes, length_bytes)
         if length_bytes == 0:
             return
-        descriptor = self._descriptor
         unit_bytes = self._geometry.preferred_bytes
         first = -(-offset_bytes // unit_bytes) * unit_bytes
         last = (offset_bytes + length_bytes) // unit_bytes * unit_bytes
-        if stat.S_ISREG(os.fstat(descriptor.fd).st_mode):
+        if not self._is_disk:
             first, last = offset_bytes, offset_bytes + length_bytes
         if first >= last or not self._punch(descriptor, first, last - first):
             self.write_zeroes(offset_bytes, length_bytes)
@@ -199,7 +199,7 @@ class FileDevice:
         self.write_zeroes(last, offset_bytes + length_bytes - last)
 
     def flush(self) -> None:
-        descriptor = self._descriptor
+        descriptor = self._check(0, 0)
         self._gathered_bytes = 0
         try:
             os.fdatasync(descriptor.fd)
@@ -213,10 +213,13 @@ class FileDevice:
     def close(self) -> None:
         self._descriptor = _CLOSED
 
-    def _check(self, offset_bytes: int, length_bytes: int) -> None:
-        if self._descriptor is _CLOSED:
+    def _check(self, offset_bytes: int, length_bytes: int) -> _Descriptor:
+        """Check a range, and return the descriptor to use throughout the call."""
+        descriptor = self._descriptor
+        if descriptor is _CLOSED:
             raise DeviceClosedError(f"{self._path}: the device is closed")
         check_range(self._geometry, offset_bytes, length_bytes)
+        return descriptor
 
     def _read_rest(
         self,
@@ -288,9 +291,9 @@ class FileDevice:
 
     def _seek(self, at: int, whence: int, end_bytes: int) -> int:
         """Where the next data or hole begins, `end_bytes` at most."""
-        self._check(0, 0)
+        descriptor = self._check(0, 0)
         try:
-            return min(os.lseek(self._descriptor.fd, at, whence), end_bytes)
+            return min(os.lseek(descriptor.fd, at, whence), end_bytes)
         except OSError as error:
             if error.errno == errno.ENXIO:  # nothing but a hole up to the end of the file
                 return end_bytes
