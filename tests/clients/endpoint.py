@@ -42,6 +42,8 @@ class Endpoint:
         """A boto3 client that tries once, so that every error reaches the test."""
         config.setdefault("retries", {"total_max_attempts": 1})
         config.setdefault("s3", {"addressing_style": "path"})
+        # left alone, botocore still presigns with version 2 in us-east-1
+        config.setdefault("signature_version", "s3v4")
         return boto3.client(
             "s3",
             endpoint_url=url or self.url,
@@ -59,20 +61,23 @@ class Endpoint:
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_PAGER": "",
         }
 
     def aws(
-        self, *arguments: str | Path, stdin: bytes = b"", timeout_s: float = 900
+        self,
+        *arguments: str | Path,
+        stdin: bytes = b"",
+        config_file: Path = Path(os.devnull),
+        timeout_s: float = 900,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run the `aws` command; its output is the caller's to judge."""
         return subprocess.run(
             [sys.executable, SCRIPTS / "aws", *arguments],
             input=stdin,
-            env=self.environ(),
+            env=self.environ() | {"AWS_CONFIG_FILE": str(config_file)},
             capture_output=True,
             timeout=timeout_s,
             check=False,
@@ -98,7 +103,15 @@ class ServerProcess:
             "OBJSTORE_ROOT_ACCESS_KEY": self.endpoint.access_key,
             "OBJSTORE_ROOT_SECRET_KEY": self.endpoint.secret_key,
         }
-        command = [SCRIPTS / "objstore", "serve", self.data, "--port", str(port), "--workers", "2"]
+        command: list[str | Path] = [
+            SCRIPTS / "objstore",
+            "serve",
+            self.data,
+            "--port",
+            str(port),
+            "--workers",
+            "2",
+        ]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, *command],
