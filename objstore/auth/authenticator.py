@@ -7,13 +7,12 @@ request is believed before its signature has been compared.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 from blockdev.clock import Clock
 from objstore.auth.canonical import (
     Headers,
-    SignedHeaders,
     canonical_path,
     canonical_query,
     decode_query,
@@ -39,9 +38,9 @@ from objstore.auth.presigned import has_credentials, parse_presigned, query_erro
 from objstore.auth.sigv4 import (
     Scope,
     ScopeError,
+    SigningKey,
     derive_signing_key,
     parse_authorization,
-    signature_of,
     string_to_sign,
 )
 
@@ -53,33 +52,23 @@ _NS_PER_S = 1_000_000_000
 class AuthResult:
     """Who sent a request, and what its body has to be.
 
-    `payload`: how the body is framed and protected.  `content_sha256`: the value of
-    x-amz-content-sha256, hex digits where `payload` is `PayloadKind.SHA256`.
-    `signature`, `timestamp`, `scope_text`, `signing_key`: what the signatures of chunks
-    build on; empty for an anonymous request.
+    `payload`: how the body is framed and protected.  `content_sha256`: what was signed for
+    it, from x-amz-content-sha256; hex digits where `payload` is `PayloadKind.SHA256`.
+    `access_key`: empty for an anonymous request.
+    `chunk_signing`: what `ChunkedDecoder` checks signed chunks with, once; else None.
     """
 
     identity: Identity
     payload: PayloadKind
     content_sha256: bytes
     access_key: str = ""
-    signature: bytes = b""
-    timestamp: bytes = b""
-    scope_text: bytes = b""
-    signing_key: bytes = field(default=b"", repr=False)
+    chunk_signing: ChunkSigning | None = None
     presigned: bool = False
 
     @property
     def is_anonymous(self) -> bool:
         """Whether the request claimed no identity at all."""
         return self.identity.is_anonymous
-
-    @property
-    def chunk_signing(self) -> ChunkSigning | None:
-        """What `ChunkedDecoder` checks chunks with; None where they are not signed."""
-        if not self.payload.chunk_signed:
-            return None
-        return ChunkSigning(self.signing_key, self.timestamp, self.scope_text, self.signature)
 
 
 class Authenticator:
@@ -161,31 +150,21 @@ class Authenticator:
             raise RequestTimeTooSkewedError(
                 timestamp.decode("ascii"), iso_extended(now_s), self._skew_s
             )
-        content_sha256 = fields.get(CONTENT_SHA256)
+        content_sha256 = fields.get(CONTENT_SHA256, b"")
         payload = classify(content_sha256)
-        assert content_sha256 is not None  # or classify has raised
         credentials, signing_key = self._key_for(scope)
-        self._compare(
-            signing_key,
-            scope,
-            signed,
-            signature,
-            timestamp,
-            (method.encode(), canonical_path(raw_path), query),
-            fields,
-            content_sha256,
+        signed.check_coverage(fields)
+        canonical = signed.canonical_request(
+            method.encode(), canonical_path(raw_path), query, fields, content_sha256
         )
+        text = string_to_sign(timestamp, scope.text, canonical)
+        if not hmac.compare_digest(signing_key.sign(text), signature):
+            raise SignatureDoesNotMatchError(scope.access_key, signature, text, canonical)
         _check_token(credentials, fields.get(b"x-amz-security-token"), now_s)
-        return AuthResult(
-            credentials.identity,
-            payload,
-            content_sha256,
-            scope.access_key,
-            signature,
-            timestamp,
-            scope.text,
-            signing_key,
-        )
+        chain = None
+        if payload.chunk_signed:
+            chain = ChunkSigning(signing_key, timestamp, scope.text, signature)
+        return AuthResult(credentials.identity, payload, content_sha256, scope.access_key, chain)
 
     def _by_query(
         self,
@@ -205,61 +184,31 @@ class Authenticator:
         content_sha256 = claim.payload or fields.get(CONTENT_SHA256, UNSIGNED)
         payload = classify(content_sha256)
         credentials, signing_key = self._key_for(scope)
-        self._compare(
-            signing_key,
-            scope,
-            claim.signed,
-            claim.signature,
-            claim.timestamp,
-            (method.encode(), canonical_path(raw_path), claim.canonical_query),
+        claim.signed.check_coverage(fields)
+        canonical = claim.signed.canonical_request(
+            method.encode(),
+            canonical_path(raw_path),
+            claim.canonical_query,
             fields,
             content_sha256,
         )
+        text = string_to_sign(claim.timestamp, scope.text, canonical)
+        if not hmac.compare_digest(signing_key.sign(text), claim.signature):
+            raise SignatureDoesNotMatchError(scope.access_key, claim.signature, text, canonical)
         _check_token(credentials, claim.session_token, now_s)
+        chain = None
+        if payload.chunk_signed:
+            chain = ChunkSigning(signing_key, claim.timestamp, scope.text, claim.signature)
         return AuthResult(
-            credentials.identity,
-            payload,
-            content_sha256,
-            scope.access_key,
-            claim.signature,
-            claim.timestamp,
-            scope.text,
-            signing_key,
-            presigned=True,
+            credentials.identity, payload, content_sha256, scope.access_key, chain, presigned=True
         )
 
-    def _key_for(self, scope: Scope) -> tuple[Credentials, bytes]:
+    def _key_for(self, scope: Scope) -> tuple[Credentials, SigningKey]:
         credentials = self._keys.lookup(scope.access_key)
         if credentials is None:
             raise InvalidAccessKeyIdError(scope.access_key)
         # The secret is part of the cache's key: a new one takes effect at once.
-        return credentials, self._signing_key(
-            credentials.secret_key, scope.date, scope.region, scope.service
-        )
-
-    @staticmethod
-    def _compare(
-        signing_key: bytes,
-        scope: Scope,
-        signed: SignedHeaders,
-        signature: bytes,
-        timestamp: bytes,
-        line: tuple[bytes, bytes, bytes],
-        fields: dict[bytes, bytes],
-        content_sha256: bytes,
-    ) -> None:
-        signed.check_coverage(fields)
-        try:
-            canonical = signed.canonical_request(*line, fields, content_sha256)
-            missing = False
-        except KeyError:
-            # Never a match, even where the client signed an empty value for it.
-            blank = dict.fromkeys(signed.names, b"")
-            canonical = signed.canonical_request(*line, blank | fields, content_sha256)
-            missing = True
-        text = string_to_sign(timestamp, scope.text, canonical)
-        if not hmac.compare_digest(signature_of(signing_key, text), signature) or missing:
-            raise SignatureDoesNotMatchError(scope.access_key, signature, text, canonical)
+        return credentials, self._signing_key(credentials.secret_key, scope.text)
 
 
 def _anonymous(fields: dict[bytes, bytes]) -> AuthResult:

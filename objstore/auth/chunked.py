@@ -16,7 +16,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 
@@ -29,6 +29,7 @@ from objstore.auth.errors import (
     SignatureDoesNotMatchError,
 )
 from objstore.auth.payload import EMPTY_SHA256, PayloadKind
+from objstore.auth.sigv4 import SigningKey
 
 TRAILER_SIGNATURE = "x-amz-trailer-signature"
 
@@ -58,7 +59,7 @@ DEFAULT_LIMITS = ChunkLimits()
 class ChunkSigning:
     """The chain of signatures: each `verify` moves `previous` one link on."""
 
-    signing_key: bytes = field(repr=False)
+    signing_key: SigningKey
     timestamp: bytes
     scope_text: bytes
     previous: bytes
@@ -84,7 +85,7 @@ class ChunkSigning:
         )
 
     def _verify(self, text: bytes, signature: bytes) -> None:
-        expected = hmac.digest(self.signing_key, text, "sha256").hex().encode()
+        expected = self.signing_key.sign(text)
         if not hmac.compare_digest(expected, signature):
             raise SignatureDoesNotMatchError("", signature, text)
         self.previous = expected

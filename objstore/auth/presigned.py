@@ -34,7 +34,6 @@ from objstore.auth.sigv4 import (
     derive_signing_key,
     parse_credential,
     parse_signed_headers,
-    signature_of,
     string_to_sign,
 )
 
@@ -228,10 +227,8 @@ def presign(
     raw_path = uri_encode_path(path.encode())
     raw_query = canonical_query(pairs)
     canonical = signed.canonical_request(method.encode(), raw_path, raw_query, fields, UNSIGNED)
-    key = derive_signing_key(
-        credentials.secret_key, timestamp[:8], region.encode(), service.encode()
-    )
-    signature = signature_of(key, string_to_sign(timestamp, scope, canonical))
+    key = derive_signing_key(credentials.secret_key, scope)
+    signature = key.sign(string_to_sign(timestamp, scope, canonical))
     return (
         f"{base.scheme}://{base.netloc}{raw_path.decode()}"
         f"?{raw_query.decode()}&X-Amz-Signature={signature.decode()}"

@@ -39,6 +39,9 @@ TERMINATOR = b"aws4_request"
 # Beyond this an Authorization header is parsed anew each time, to bound the cache's memory.
 _CACHED_PREFIX_BYTES = 1024
 _SIGNATURE_DIGITS = 64
+# XOR with the pads of RFC 2104, as translation tables
+_INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
 _DATE = re.compile(rb"\d{8}")
 
 
@@ -130,7 +133,8 @@ def parse_authorization(value: bytes) -> tuple[Scope, SignedHeaders, bytes]:
     prefix, _, signature = value.rpartition(b"Signature=")
     # As every client writes it, all before the signature is the same for a day.
     if len(signature) == _SIGNATURE_DIGITS and len(prefix) <= _CACHED_PREFIX_BYTES:
-        return *_parse_cached(prefix), signature
+        scope, signed = _parse_cached(prefix)
+        return scope, signed, signature
     scope, signed, text = _parse(value)
     return scope, signed, text
 
@@ -176,23 +180,40 @@ def _refuse_algorithm(algorithm: bytes, value: bytes) -> NoReturn:
     )
 
 
-def derive_signing_key(secret_key: str, date: bytes, region: bytes, service: bytes) -> bytes:
-    """The key that signs all requests of a day, region and service; 32 bytes."""
+class SigningKey:
+    """HMAC-SHA256 with a fixed key, its two hash states prepared.
+
+    Copying the states takes half the time of `hmac.digest`, which expands the key anew.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(64, b"\0")
+        self._inner = sha256(block.translate(_INNER_PAD))
+        self._outer = sha256(block.translate(_OUTER_PAD))
+
+    def sign(self, text: bytes) -> bytes:
+        """The signature over a string to sign, 64 lower-case hex digits."""
+        inner = self._inner.copy()
+        inner.update(text)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.hexdigest().encode()
+
+
+def derive_signing_key(secret_key: str, scope_text: bytes) -> SigningKey:
+    """The key that signs all requests of a scope: ``date/region/service/aws4_request``."""
     key = b"AWS4" + secret_key.encode()
-    for part in (date, region, service, TERMINATOR):
+    for part in scope_text.split(b"/"):
         key = hmac.digest(key, part, "sha256")
-    return key
+    return SigningKey(key)
 
 
 def string_to_sign(timestamp: bytes, scope_text: bytes, canonical_request: bytes) -> bytes:
     """What the signature is made over, from an ISO basic time and the canonical request."""
     digest = sha256(canonical_request).hexdigest().encode()
     return b"AWS4-HMAC-SHA256\n%b\n%b\n%b" % (timestamp, scope_text, digest)
-
-
-def signature_of(signing_key: bytes, text: bytes) -> bytes:
-    """The signature over a string to sign, 64 lower-case hex digits."""
-    return hmac.digest(signing_key, text, "sha256").hex().encode()
 
 
 def authorization_for(
@@ -224,10 +245,8 @@ def authorization_for(
         fields,
         fields[b"x-amz-content-sha256"],
     )
-    key = derive_signing_key(
-        credentials.secret_key, timestamp[:8], region.encode(), service.encode()
-    )
-    signature = signature_of(key, string_to_sign(timestamp, scope, canonical))
+    key = derive_signing_key(credentials.secret_key, scope)
+    signature = key.sign(string_to_sign(timestamp, scope, canonical))
     return b"%b Credential=%b/%b, SignedHeaders=%b, Signature=%b" % (
         ALGORITHM,
         credentials.access_key.encode(),
