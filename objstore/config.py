@@ -70,7 +70,20 @@ class StoreConfig:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """Bounds of the HTTP front."""
+    """Bounds of the HTTP front.
+
+    `header_timeout_s`: from the first byte of a request to the end of its headers.
+    `body_stall_timeout_s`: without a byte of a body moving, in either direction.
+    `idle_timeout_s`: between two requests of a connection, and before its first.
+    `upload_buffer_bytes`: of one upload, received and not yet written.
+    `upload_threads`, `request_threads`: of one process, for bodies over
+        `StoreConfig.log_inline_bytes` and for all other blocking calls.
+    `drain_bytes`: a refused request's body up to this is read and dropped, so that
+        the connection can go on; a larger one costs the client the connection.
+    `max_pipelined`: requests of one connection that may wait behind the one being served.
+    `linger_bytes`, `linger_timeout_s`: what is still read from a client after the
+        last response to it, so that it sees the response and not a reset.
+    """
 
     max_header_bytes: int = 32 * KIB
     max_header_lines: int = 200
@@ -78,9 +91,15 @@ class ServerConfig:
     body_stall_timeout_s: float = 60.0
     idle_timeout_s: float = 75.0
     max_connections: int = 10_000
+    max_pipelined: int = 64
     max_xml_body_bytes: int = 2 * MIB
     max_target_bytes: int = 16 * KIB
     clock_skew_s: int = 15 * 60
     max_presign_s: int = 7 * 24 * 3600
     upload_buffer_bytes: int = 8 * MIB
+    upload_threads: int = 8
+    request_threads: int = 32
+    drain_bytes: int = 64 * KIB
+    linger_bytes: int = 64 * MIB
+    linger_timeout_s: float = 5.0
     shutdown_grace_s: float = 30.0
