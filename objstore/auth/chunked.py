@@ -34,7 +34,7 @@ from objstore.auth.sigv4 import SigningKey
 TRAILER_SIGNATURE = "x-amz-trailer-signature"
 
 _CHUNK_HEADER = re.compile(rb"([0-9a-fA-F]{1,16})(?:;chunk-signature=([0-9a-f]{64}))?")
-_TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
+_TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:([\t\x20-\x7e\x80-\xff]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,7 @@ class ChunkedDecoder:
             )
         if missing_bytes and size_bytes < self._limits.least_chunk_bytes:
             raise InvalidChunkSizeError(
-                self._chunk_count, size_bytes, self._limits.least_chunk_bytes
+                self._chunk_count + 1, size_bytes, self._limits.least_chunk_bytes
             )
         self._left_bytes = size_bytes
         self._state = _State.DATA

@@ -244,16 +244,19 @@ class IncompleteChunkedBodyError(PayloadError):
 
 
 class MalformedChunkError(PayloadError):
-    """The framing of an aws-chunked body cannot be read."""
+    """The framing of an aws-chunked body cannot be read; S3 has no code of its own for that."""
 
-    code = "InvalidRequest"
+    code = "IncompleteBody"
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The aws-chunked body is malformed: {reason}")
+        super().__init__(f"The request body terminated unexpectedly: {reason}")
 
 
 class InvalidChunkSizeError(PayloadError):
-    """A chunk that is not the last is too small.  `chunk` counts from 1."""
+    """A chunk that is not the last is too small.
+
+    `chunk` is the number, from 1, of the one after it, where S3 finds out.
+    """
 
     code = "InvalidChunkSizeError"
 

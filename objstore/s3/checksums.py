@@ -1,0 +1,214 @@
+"""The checksums that S3 knows, as arithmetic: no requests, no storage.
+
+Digests are raw big-endian bytes here and base64 on the wire.  An object made of parts
+has one of two types of checksum: COMPOSITE, the checksum of the parts' digests with
+``-`` and the number of parts, or FULL_OBJECT, that of all its bytes.  The latter comes
+from the CRCs of the parts without reading them again; hashes cannot be joined like that.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from awscrt import checksums as crt
+
+from blockdev.device import Buffer
+from objstore.errors import BadDigestError, InvalidArgumentError
+from objstore.model import Checksum
+
+FULL_OBJECT = "FULL_OBJECT"
+COMPOSITE = "COMPOSITE"
+# What S3 computes where the client sends nothing (since December 2024).
+DEFAULT_ALGORITHM = "CRC64NVME"
+
+
+class Hasher(Protocol):
+    """A digest under way.  `update` lets other threads run while it works on large pieces."""
+
+    def update(self, data: Buffer, /) -> object: ...
+    def digest(self) -> bytes: ...
+
+
+class CrcHasher:
+    """A CRC as a `Hasher`; `digest` is big-endian."""
+
+    __slots__ = ("_compute", "_size_bytes", "value")
+
+    def __init__(self, compute: Callable[[Buffer, int], int], size_bytes: int) -> None:
+        self._compute = compute
+        self._size_bytes = size_bytes
+        self.value = 0
+
+    def update(self, data: Buffer, /) -> None:
+        self.value = self._compute(data, self.value)
+
+    def digest(self) -> bytes:
+        return self.value.to_bytes(self._size_bytes, "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """A checksum algorithm of S3.
+
+    `header`: lower-case; also the name of the trailer.  `digest_bytes`: length of a digest.
+    `new`: starts a digest.  `multipart_types`: those that S3 allows for an object made of
+    parts, the default first.  `combine`: the CRC of two blocks from theirs and the length
+    of the second in bytes; None where that is impossible.
+    """
+
+    name: str
+    header: str
+    digest_bytes: int
+    new: Callable[[], Hasher]
+    multipart_types: tuple[str, ...]
+    combine: Callable[[int, int, int], int] | None = None
+
+
+def _crc(
+    name: str,
+    digest_bytes: int,
+    compute: Callable[[Buffer, int], int],
+    combine: Callable[[int, int, int], int],
+    multipart_types: tuple[str, ...],
+) -> Algorithm:
+    return Algorithm(
+        name,
+        f"x-amz-checksum-{name.lower()}",
+        digest_bytes,
+        lambda: CrcHasher(compute, digest_bytes),
+        multipart_types,
+        combine,
+    )
+
+
+def _hash(name: str, new: Callable[[], Hasher]) -> Algorithm:
+    header = f"x-amz-checksum-{name.lower()}"
+    return Algorithm(name, header, len(new().digest()), new, (COMPOSITE,))
+
+
+# By name.  zlib's CRC32 is faster than awscrt's on processors without AVX-512.
+ALGORITHMS: dict[str, Algorithm] = {
+    algorithm.name: algorithm
+    for algorithm in (
+        _crc("CRC32", 4, zlib.crc32, crt.combine_crc32, (COMPOSITE, FULL_OBJECT)),
+        _crc("CRC32C", 4, crt.crc32c, crt.combine_crc32c, (COMPOSITE, FULL_OBJECT)),
+        _crc("CRC64NVME", 8, crt.crc64nvme, crt.combine_crc64nvme, (FULL_OBJECT,)),
+        _hash("SHA1", lambda: hashlib.sha1(usedforsecurity=False)),
+        _hash("SHA256", hashlib.sha256),
+    )
+}
+BY_HEADER: dict[str, Algorithm] = {algorithm.header: algorithm for algorithm in ALGORITHMS.values()}
+
+
+def new_hasher(name: str) -> Hasher:
+    """Start a digest: one of `ALGORITHMS`, or MD5.
+
+    Raises:
+        KeyError: there is no such algorithm.
+    """
+    if name == "MD5":
+        return hashlib.md5(usedforsecurity=False)
+    return ALGORITHMS[name].new()
+
+
+def digest_of(name: str, data: Buffer) -> bytes:
+    """The digest of bytes at hand; see `new_hasher`."""
+    hasher = new_hasher(name)
+    hasher.update(data)
+    return hasher.digest()
+
+
+def encode(digest: bytes) -> str:
+    """A digest as it stands in headers."""
+    return base64.b64encode(digest).decode("ascii")
+
+
+def decode(algorithm: Algorithm, text: str) -> bytes:
+    """The digest that a header gives.
+
+    Raises:
+        InvalidArgumentError: not strict base64, or not of this algorithm's length.  S3
+            answers InvalidRequest.
+    """
+    try:
+        digest = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        digest = b""
+    # One digest has one spelling: base64 with stray bits at its end is refused, too.
+    if len(digest) != algorithm.digest_bytes or encode(digest) != text:
+        raise InvalidArgumentError(
+            f"Value for {algorithm.header} header is invalid.", algorithm.header, text
+        )
+    return digest
+
+
+def decode_composite(algorithm: Algorithm, text: str) -> tuple[bytes, int]:
+    """Digest and number of parts of a composite checksum, ``base64-N``.
+
+    Raises:
+        InvalidArgumentError: it is not one, or N is not 1-10,000.
+    """
+    value, _, count = text.partition("-")
+    digest = decode(algorithm, value)
+    if not (count.isascii() and count.isdigit() and len(count) <= 5 and 1 <= int(count) <= 10_000):
+        raise InvalidArgumentError(
+            f"Value for {algorithm.header} header is invalid.", algorithm.header, text
+        )
+    return digest, int(count)
+
+
+def multipart_type(algorithm: Algorithm, wanted: str = "") -> str:
+    """The checksum type of a multipart upload: `wanted`, or S3's default for the algorithm.
+
+    Raises:
+        InvalidArgumentError: S3 does not offer that type with this algorithm.
+    """
+    chosen = wanted or algorithm.multipart_types[0]
+    if chosen not in algorithm.multipart_types:
+        raise InvalidArgumentError(
+            f"The {chosen} checksum type cannot be used with the "
+            f"{algorithm.name.lower()} checksum algorithm.",
+            "x-amz-checksum-type",
+            chosen,
+        )
+    return chosen
+
+
+def composite(algorithm: Algorithm, digests: Sequence[bytes]) -> Checksum:
+    """The COMPOSITE checksum of an object from the digests of its parts, in order."""
+    digest = digest_of(algorithm.name, b"".join(digests))
+    return Checksum(algorithm.name, f"{encode(digest)}-{len(digests)}", COMPOSITE)
+
+
+def full_object(algorithm: Algorithm, parts: Sequence[tuple[bytes, int]]) -> Checksum:
+    """The FULL_OBJECT checksum of an object from its parts' CRCs and sizes in bytes.
+
+    Raises:
+        InvalidArgumentError: the algorithm is not a CRC.
+    """
+    combine = algorithm.combine
+    if combine is None:
+        raise InvalidArgumentError(f"{algorithm.name} has no checksum of a whole multipart object")
+    whole = 0
+    for digest, size_bytes in parts:
+        whole = combine(whole, int.from_bytes(digest, "big"), size_bytes)
+    return Checksum(algorithm.name, encode(whole.to_bytes(algorithm.digest_bytes, "big")))
+
+
+def verify(name: str, declared: bytes, computed: bytes) -> None:
+    """Compare two raw digests.
+
+    Raises:
+        BadDigestError: they differ; it carries both in base64.
+    """
+    if not hmac.compare_digest(declared, computed):
+        raise BadDigestError(name, encode(declared), encode(computed))
