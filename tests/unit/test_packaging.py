@@ -29,7 +29,16 @@ with objstore.ObjectStore.open(sys.argv[2]) as store:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built from the tree as it stands."""
     target = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", target]
+    build: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "hatchling",
+        "build",
+        "-t",
+        "wheel",
+        "-d",
+        target,
+    ]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
     [built] = target.glob("*.whl")
     return built
