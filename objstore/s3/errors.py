@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from objstore import errors as engine
+from objstore.auth.errors import AuthError
 from objstore.model import ObjectInfo
 from objstore.s3.formats import validators
 from objstore.s3.http import Context, Headers, Request, Response
@@ -143,6 +144,7 @@ ERRORS: dict[str, tuple[int, str]] = {
         "your key and signing method.",
     ),
     "SlowDown": (503, "Please reduce your request rate."),
+    "UserKeyMustBeSpecified": (400, "You must specify a key"),
     "XAmzContentSHA256Mismatch": (
         400,
         "The provided 'x-amz-content-sha256' header does not match what was computed.",
@@ -290,6 +292,8 @@ def from_exception(error: BaseException, request: Request) -> S3Error:
     """What S3 says of any error; InternalError for one that nobody foresaw."""
     if isinstance(error, S3Error):
         return error
+    if isinstance(error, AuthError):
+        return S3Error(error.code, error.message, extra=dict(error.details))
     for kind, mapper in _ENGINE:
         if isinstance(error, kind):
             return mapper(error, request)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from objstore.config import MAX_USER_METADATA_BYTES
 from objstore.model import NO_CONDITIONS, ByteRange, Conditions, ObjectAttributes
 from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument
@@ -81,7 +83,7 @@ def user_metadata(request: Request) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     size_bytes = 0
-    for name, raw in request.headers:
+    for name, raw in chain(request.headers, request.hoisted):
         if not name.startswith(METADATA_PREFIX):
             continue
         short = name[len(METADATA_PREFIX) :].decode("latin-1")

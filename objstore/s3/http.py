@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from blockdev.clock import Clock
 from objstore.config import MAX_PUT_BYTES, ServerConfig
@@ -34,27 +34,15 @@ from objstore.model import (
     Checksum,
     Conditions,
     ObjectAttributes,
-    ObjectInfo,
 )
 
 if TYPE_CHECKING:
+    from objstore.auth.authenticator import Authenticator, AuthResult
     from objstore.s3.digests import BodyDigests
     from objstore.s3.operation import Operation
+    from objstore.s3.store import BodyReader, Store
 
 Headers = list[tuple[bytes, bytes]]
-
-
-class BodyReader(Protocol):
-    """An open read of an object; the engine's `ObjectReader`."""
-
-    info: ObjectInfo
-    start_byte: int
-    length_bytes: int
-
-    def try_next(self) -> bytes | memoryview | None: ...
-    def next(self) -> bytes | memoryview: ...
-    def read(self) -> bytes: ...
-    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -79,8 +67,10 @@ class Request:
     key: str = ""
     # Decoded query pairs in order; a parameter without "=" has the value "".
     query: list[tuple[str, str]] = field(default_factory=list)
+    # Headers that a presigned URL carries in its query; `header_map` has them as well.
+    hoisted: Headers = field(default_factory=list)
     # What objstore.auth found: identity and kind of payload.
-    auth: Any = None
+    auth: AuthResult | None = None
     # A header given twice keeps its first value here; `headers` has both.
     header_map: dict[bytes, bytes] = field(init=False)
 
@@ -173,9 +163,9 @@ class Context:
     and without port.  `host_id` goes out as ``x-amz-id-2``.
     """
 
-    store: Any
+    store: Store
     clock: Clock
-    authenticator: Any = None
+    authenticator: Authenticator
     region: str = "us-east-1"
     config: ServerConfig = field(default_factory=ServerConfig)
     base_domains: tuple[str, ...] = ("localhost",)

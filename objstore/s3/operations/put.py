@@ -1,0 +1,70 @@
+"""PutObject."""
+
+from __future__ import annotations
+
+from objstore.auth.payload import decoded_length
+from objstore.config import MAX_PUT_BYTES
+from objstore.model import Checksum, ObjectInfo
+from objstore.s3 import digests
+from objstore.s3.authentication import identity
+from objstore.s3.errors import S3Error, entity_too_large
+from objstore.s3.headers import attributes, write_conditions
+from objstore.s3.http import Context, Headers, Request, Response, WritePlan
+
+
+def put_object(ctx: Context, request: Request) -> WritePlan:
+    """PutObject: everything but the body, checked."""
+    size_bytes, aws_chunked = body_size(request, MAX_PUT_BYTES)
+    return WritePlan(
+        bucket=request.bucket,
+        key=request.key,
+        digests=digests.for_object(request),
+        respond=_respond,
+        attributes=attributes(request, identity(request).id),
+        conditions=write_conditions(request),
+        size_bytes=size_bytes,
+        max_bytes=MAX_PUT_BYTES,
+        aws_chunked=aws_chunked,
+        trailer_names=trailer_names(request),
+    )
+
+
+def _respond(info: ObjectInfo) -> Response:
+    headers: Headers = [(b"etag", b'"%b"' % info.etag.encode("ascii"))]
+    headers += checksum_headers(info.checksums)
+    if info.checksums:
+        headers.append((b"x-amz-checksum-type", info.checksums[0].type.encode("ascii")))
+    headers.append((b"content-length", b"0"))
+    return Response(200, headers)
+
+
+def checksum_headers(checksums: tuple[Checksum, ...]) -> Headers:
+    """``x-amz-checksum-*`` for each checksum."""
+    return [(digests.HEADERS[c.algorithm], c.value.encode("ascii")) for c in checksums]
+
+
+def body_size(request: Request, limit_bytes: int) -> tuple[int, bool]:
+    """The length of an upload once decoded, and whether it comes in aws-chunked frames.
+
+    Raises:
+        S3Error: MissingContentLength or EntityTooLarge.
+        AuthError: MissingContentLength of the decoded length.
+    """
+    aws_chunked = request.auth is not None and request.auth.payload.aws_chunked
+    if aws_chunked:
+        size = decoded_length(request.header_map.get(b"x-amz-decoded-content-length"))
+    elif request.body_length is None:
+        raise S3Error("MissingContentLength")
+    else:
+        size = request.body_length
+    if size > limit_bytes:
+        raise entity_too_large(size, limit_bytes)
+    return size, aws_chunked
+
+
+def trailer_names(request: Request) -> tuple[str, ...]:
+    """Names of the trailers that the client announced, in lower case."""
+    value = request.header(b"x-amz-trailer")
+    if value is None:
+        return ()
+    return tuple(name.strip().lower() for name in value.split(","))

@@ -1,0 +1,118 @@
+"""Headers that change what a request means, where ignoring them would be a lie.
+
+A client that asks for encryption, a lock or a grant and reads 200 believes that it has
+it.  So each such header is either honoured or refused.
+"""
+
+from __future__ import annotations
+
+from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument
+from objstore.s3.http import Request
+from objstore.s3.operation import Operation
+
+# Functions that are not offered, on whatever operation they are asked for.
+_NOT_OFFERED = frozenset(
+    (
+        b"x-amz-server-side-encryption",
+        b"x-amz-server-side-encryption-aws-kms-key-id",
+        b"x-amz-server-side-encryption-context",
+        b"x-amz-server-side-encryption-bucket-key-enabled",
+        b"x-amz-server-side-encryption-customer-algorithm",
+        b"x-amz-server-side-encryption-customer-key",
+        b"x-amz-server-side-encryption-customer-key-md5",
+        b"x-amz-copy-source-server-side-encryption-customer-algorithm",
+        b"x-amz-copy-source-server-side-encryption-customer-key",
+        b"x-amz-copy-source-server-side-encryption-customer-key-md5",
+        b"x-amz-object-lock-mode",
+        b"x-amz-object-lock-retain-until-date",
+        b"x-amz-object-lock-legal-hold",
+        b"x-amz-object-lock-event-hold",
+        b"x-amz-object-lock-event-hold-duration-days",
+        b"x-amz-object-lock-event-hold-duration-years",
+        b"x-amz-website-redirect-location",
+        b"x-amz-write-offset-bytes",
+        b"x-amz-rename-source",
+        b"x-amz-if-match-last-modified-time",
+        b"x-amz-if-match-size",
+        b"x-amz-if-match-initiated-time",
+    )
+)
+_GRANTS = frozenset(
+    b"x-amz-grant-" + right
+    for right in (b"full-control", b"read", b"read-acp", b"write", b"write-acp")
+)
+_CANNED_ACLS = frozenset(
+    (
+        "private",
+        "public-read",
+        "public-read-write",
+        "authenticated-read",
+        "aws-exec-read",
+        "bucket-owner-read",
+        "bucket-owner-full-control",
+        "log-delivery-write",
+    )
+)
+# What an ACL may say where the bucket's owner owns everything anyway.
+_HARMLESS_ACLS = frozenset(("private", "bucket-owner-full-control"))
+_COPIES = frozenset(("CopyObject", "UploadPartCopy"))
+
+# header → the value that says what is the case anyway
+_BUCKET_SETTINGS = {
+    b"x-amz-bucket-object-lock-enabled": "false",
+    b"x-amz-object-ownership": "bucketownerenforced",
+    b"x-amz-bucket-namespace": "global",
+}
+
+# A request without any of these needs no closer look.
+SUSPECT_HEADERS = (
+    _NOT_OFFERED
+    | _GRANTS
+    | _BUCKET_SETTINGS.keys()
+    | {
+        b"x-amz-acl",
+        b"x-amz-copy-source",
+        b"x-amz-copy-source-range",
+        b"x-amz-expected-bucket-owner",
+        b"if-match",
+    }
+)
+
+
+def check_headers(operation: Operation, request: Request) -> None:
+    """Refuse what would otherwise be ignored.
+
+    Raises:
+        S3Error: NotImplemented, AccessControlListNotSupported,
+            InvalidBucketAclWithObjectOwnership or InvalidArgument.
+    """
+    headers = request.header_map
+    for name in headers.keys() & _NOT_OFFERED:
+        raise header_not_implemented(name.decode("ascii"))
+    _check_acl(operation, request)
+    for name, harmless in _BUCKET_SETTINGS.items():
+        value = request.header(name)
+        if value is not None and value.lower() != harmless:
+            raise header_not_implemented(name.decode("ascii"))
+    if b"x-amz-copy-source" in headers and operation.name not in _COPIES:
+        raise invalid_argument(
+            "You can only specify a copy source header for copy requests.",
+            "x-amz-copy-source",
+            request.header(b"x-amz-copy-source") or "",
+        )
+    if b"x-amz-copy-source-range" in headers and operation.name != "UploadPartCopy":
+        raise header_not_implemented("x-amz-copy-source-range")
+    if b"if-match" in headers and operation.name == "DeleteObject":
+        raise header_not_implemented("If-Match")
+
+
+def _check_acl(operation: Operation, request: Request) -> None:
+    acl = request.header(b"x-amz-acl")
+    if acl is not None and acl not in _CANNED_ACLS:
+        raise invalid_argument("", "x-amz-acl", acl)
+    granted = not request.header_map.keys().isdisjoint(_GRANTS)
+    if not granted and (acl is None or acl in _HARMLESS_ACLS):
+        return
+    if operation.name == "CreateBucket":
+        raise S3Error("InvalidBucketAclWithObjectOwnership", extra={"BucketName": request.bucket})
+    raise S3Error("AccessControlListNotSupported")

@@ -1,0 +1,30 @@
+"""From the head of a request to the operation that answers it."""
+
+from __future__ import annotations
+
+from objstore.s3.authentication import authenticate, check_owner
+from objstore.s3.errors import S3Error
+from objstore.s3.http import Context, Request
+from objstore.s3.operation import Operation
+from objstore.s3.refusals import SUSPECT_HEADERS, check_headers
+from objstore.s3.router import route
+
+
+def prepare(ctx: Context, request: Request) -> Operation:
+    """Route, authenticate, and refuse what is not offered, in this order.
+
+    Returns:
+        An operation with a handler.  `request` has its bucket, key, query and auth.
+
+    Raises:
+        S3Error, AuthError, StoreError: for `errors.to_response`.
+    """
+    operation = route(ctx, request)
+    authenticate(ctx, request)
+    if operation.handler is None:
+        raise S3Error("NotImplemented", f"The operation {operation.name} is not implemented")
+    if not request.header_map.keys().isdisjoint(SUSPECT_HEADERS):
+        check_headers(operation, request)
+        if operation.name != "CreateBucket" and request.bucket:
+            check_owner(ctx, request.bucket, request.header(b"x-amz-expected-bucket-owner"))
+    return operation

@@ -1,0 +1,147 @@
+"""What the S3 layer asks of the engine: the part of `ObjectStore` that it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from objstore.model import (
+    BucketInfo,
+    ByteRange,
+    Checksum,
+    CompletedPart,
+    Conditions,
+    DeleteResult,
+    ListPage,
+    ObjectAttributes,
+    ObjectInfo,
+    PartInfo,
+    PartPage,
+    UploadInfo,
+    UploadPage,
+)
+
+
+class BodyReader(Protocol):
+    """An open read of an object; the engine's `ObjectReader`."""
+
+    @property
+    def info(self) -> ObjectInfo: ...
+    @property
+    def start_byte(self) -> int: ...
+    @property
+    def length_bytes(self) -> int: ...
+    def try_next(self) -> bytes | memoryview | None: ...
+    def next(self) -> bytes | memoryview: ...
+    def read(self) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class PartWriter(Protocol):
+    """An open part; the engine's `PartStream`."""
+
+    def write(self, data: Any) -> None: ...
+    def finish(self) -> None: ...
+    def commit(self, *, checksums: tuple[Checksum, ...] = ()) -> PartInfo: ...
+    def abort(self) -> None: ...
+
+
+class Store(Protocol):
+    """See `objstore.ObjectStore` for what each does and raises."""
+
+    def create_bucket(self, bucket: str, *, region: str = ..., owner: str = ...) -> BucketInfo: ...
+    def head_bucket(self, bucket: str) -> BucketInfo: ...
+    def list_buckets(
+        self, *, prefix: str = ..., start_after: str = ..., limit: int = ...
+    ) -> list[BucketInfo]: ...
+    def delete_bucket(self, bucket: str) -> None: ...
+
+    def head(self, bucket: str, key: str, *, conditions: Conditions = ...) -> ObjectInfo: ...
+    def get(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        byte_range: ByteRange | None = ...,
+        conditions: Conditions = ...,
+    ) -> BodyReader: ...
+    def delete(self, bucket: str, key: str) -> DeleteResult: ...
+    def delete_many(self, bucket: str, keys: Sequence[str]) -> Sequence[DeleteResult]: ...
+    def copy(
+        self,
+        source_bucket: str,
+        source_key: str,
+        bucket: str,
+        key: str,
+        *,
+        attributes: ObjectAttributes | None = ...,
+        source_conditions: Conditions = ...,
+        conditions: Conditions = ...,
+        checksums: tuple[Checksum, ...] | None = ...,
+    ) -> ObjectInfo: ...
+    def list(
+        self,
+        bucket: str,
+        *,
+        prefix: str = ...,
+        delimiter: str = ...,
+        start_after: str = ...,
+        limit: int = ...,
+    ) -> ListPage: ...
+
+    def create_upload(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        attributes: ObjectAttributes = ...,
+        checksum_algorithm: str = ...,
+        checksum_type: str = ...,
+    ) -> UploadInfo: ...
+    def head_upload(self, bucket: str, key: str, upload_id: str) -> UploadInfo: ...
+    def open_part(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        *,
+        size_bytes: int | None = ...,
+        hashers: Sequence[Callable[[Any], object]] = ...,
+    ) -> PartWriter: ...
+    def copy_part(
+        self,
+        source_bucket: str,
+        source_key: str,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        *,
+        byte_range: ByteRange | None = ...,
+        source_conditions: Conditions = ...,
+    ) -> PartInfo: ...
+    def list_parts(
+        self, bucket: str, key: str, upload_id: str, *, after: int = ..., limit: int = ...
+    ) -> PartPage: ...
+    def list_uploads(
+        self,
+        bucket: str,
+        *,
+        prefix: str = ...,
+        delimiter: str = ...,
+        key_marker: str = ...,
+        upload_id_marker: str = ...,
+        limit: int = ...,
+    ) -> UploadPage: ...
+    def complete_upload(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[CompletedPart],
+        *,
+        conditions: Conditions = ...,
+        checksums: tuple[Checksum, ...] = ...,
+    ) -> ObjectInfo: ...
+    def abort_upload(self, bucket: str, key: str, upload_id: str) -> None: ...

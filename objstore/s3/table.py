@@ -1,0 +1,307 @@
+"""The rows of the routing table: every operation of S3's published model.
+
+The offered ones name their handlers; the others are known so that they can be refused by
+name.  ``docs/s3-compatibility.md`` is generated from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from objstore.s3.operation import Kind, Level, Operation
+from objstore.s3.operations import buckets, copy, delete, get, listing, multipart, put
+
+_LIST = ("delimiter", "encoding-type", "max-keys", "prefix")
+_RESPONSE = (
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+)
+_READ = (*_RESPONSE, "versionId", "partNumber")
+_UPLOADS = (
+    "delimiter",
+    "encoding-type",
+    "key-marker",
+    "max-uploads",
+    "prefix",
+    "upload-id-marker",
+)
+
+
+def _row(
+    name: str,
+    method: str,
+    level: Level,
+    *selectors: str,
+    params: tuple[str, ...] = (),
+    header: bytes = b"",
+    kind: Kind = "plain",
+    handler: Callable[..., Any] | None = None,
+) -> Operation:
+    return Operation(name, method, level, selectors, header, frozenset(params), kind, handler)
+
+
+def _offered() -> list[Operation]:
+    copies = b"x-amz-copy-source"
+    return [
+        _row(
+            "ListBuckets",
+            "GET",
+            "service",
+            params=("max-buckets", "continuation-token", "prefix", "bucket-region"),
+            handler=buckets.list_buckets,
+        ),
+        _row("CreateBucket", "PUT", "bucket", handler=buckets.create_bucket),
+        _row("HeadBucket", "HEAD", "bucket", handler=buckets.head_bucket),
+        _row("DeleteBucket", "DELETE", "bucket", handler=buckets.delete_bucket),
+        _row("GetBucketLocation", "GET", "bucket", "location", handler=buckets.get_location),
+        _row("GetBucketVersioning", "GET", "bucket", "versioning", handler=buckets.get_versioning),
+        _row(
+            "ListObjects",
+            "GET",
+            "bucket",
+            params=(*_LIST, "marker"),
+            handler=listing.list_objects,
+        ),
+        _row(
+            "ListObjectsV2",
+            "GET",
+            "bucket",
+            "list-type=2",
+            params=(*_LIST, "continuation-token", "fetch-owner", "start-after"),
+            handler=listing.list_objects_v2,
+        ),
+        _row("DeleteObjects", "POST", "bucket", "delete", handler=delete.delete_objects),
+        _row("GetObject", "GET", "object", params=_READ, kind="read", handler=get.get_object),
+        _row("HeadObject", "HEAD", "object", params=_READ, kind="read", handler=get.head_object),
+        _row("PutObject", "PUT", "object", kind="write", handler=put.put_object),
+        _row("CopyObject", "PUT", "object", header=copies, handler=copy.copy_object),
+        _row(
+            "DeleteObject", "DELETE", "object", params=("versionId",), handler=delete.delete_object
+        ),
+        _row("CreateMultipartUpload", "POST", "object", "uploads", handler=multipart.create_upload),
+        _row(
+            "UploadPart",
+            "PUT",
+            "object",
+            "partNumber",
+            "uploadId",
+            kind="write",
+            handler=multipart.upload_part,
+        ),
+        _row(
+            "UploadPartCopy",
+            "PUT",
+            "object",
+            "partNumber",
+            "uploadId",
+            header=copies,
+            handler=copy.upload_part_copy,
+        ),
+        _row(
+            "ListParts",
+            "GET",
+            "object",
+            "uploadId",
+            params=("max-parts", "part-number-marker"),
+            handler=multipart.list_parts,
+        ),
+        _row(
+            "ListMultipartUploads",
+            "GET",
+            "bucket",
+            "uploads",
+            params=_UPLOADS,
+            handler=multipart.list_uploads,
+        ),
+        _row(
+            "CompleteMultipartUpload",
+            "POST",
+            "object",
+            "uploadId",
+            handler=multipart.complete_upload,
+        ),
+        _row(
+            "AbortMultipartUpload", "DELETE", "object", "uploadId", handler=multipart.abort_upload
+        ),
+    ]
+
+
+# Sub-resources of a bucket: name, and the methods with the operation each selects.
+_BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
+    "abac": {"GET": "GetBucketAbac", "PUT": "PutBucketAbac"},
+    "accelerate": {
+        "GET": "GetBucketAccelerateConfiguration",
+        "PUT": "PutBucketAccelerateConfiguration",
+    },
+    "acl": {"GET": "GetBucketAcl", "PUT": "PutBucketAcl"},
+    "cors": {"GET": "GetBucketCors", "PUT": "PutBucketCors", "DELETE": "DeleteBucketCors"},
+    "encryption": {
+        "GET": "GetBucketEncryption",
+        "PUT": "PutBucketEncryption",
+        "DELETE": "DeleteBucketEncryption",
+    },
+    "lifecycle": {
+        "GET": "GetBucketLifecycleConfiguration",
+        "PUT": "PutBucketLifecycleConfiguration",
+        "DELETE": "DeleteBucketLifecycle",
+    },
+    "logging": {"GET": "GetBucketLogging", "PUT": "PutBucketLogging"},
+    "metadataAnnotationTable": {"PUT": "UpdateBucketMetadataAnnotationTableConfiguration"},
+    "metadataConfiguration": {
+        "GET": "GetBucketMetadataConfiguration",
+        "POST": "CreateBucketMetadataConfiguration",
+        "DELETE": "DeleteBucketMetadataConfiguration",
+    },
+    "metadataInventoryTable": {"PUT": "UpdateBucketMetadataInventoryTableConfiguration"},
+    "metadataJournalTable": {"PUT": "UpdateBucketMetadataJournalTableConfiguration"},
+    "metadataTable": {
+        "GET": "GetBucketMetadataTableConfiguration",
+        "POST": "CreateBucketMetadataTableConfiguration",
+        "DELETE": "DeleteBucketMetadataTableConfiguration",
+    },
+    "notification": {
+        "GET": "GetBucketNotificationConfiguration",
+        "PUT": "PutBucketNotificationConfiguration",
+    },
+    "object-lock": {"GET": "GetObjectLockConfiguration", "PUT": "PutObjectLockConfiguration"},
+    "ownershipControls": {
+        "GET": "GetBucketOwnershipControls",
+        "PUT": "PutBucketOwnershipControls",
+        "DELETE": "DeleteBucketOwnershipControls",
+    },
+    "policy": {
+        "GET": "GetBucketPolicy",
+        "PUT": "PutBucketPolicy",
+        "DELETE": "DeleteBucketPolicy",
+    },
+    "policyStatus": {"GET": "GetBucketPolicyStatus"},
+    "publicAccessBlock": {
+        "GET": "GetPublicAccessBlock",
+        "PUT": "PutPublicAccessBlock",
+        "DELETE": "DeletePublicAccessBlock",
+    },
+    "replication": {
+        "GET": "GetBucketReplication",
+        "PUT": "PutBucketReplication",
+        "DELETE": "DeleteBucketReplication",
+    },
+    "requestPayment": {"GET": "GetBucketRequestPayment", "PUT": "PutBucketRequestPayment"},
+    "session": {"GET": "CreateSession"},
+    "tagging": {
+        "GET": "GetBucketTagging",
+        "PUT": "PutBucketTagging",
+        "DELETE": "DeleteBucketTagging",
+    },
+    "versioning": {"PUT": "PutBucketVersioning"},
+    "versions": {"GET": "ListObjectVersions"},
+    "website": {
+        "GET": "GetBucketWebsite",
+        "PUT": "PutBucketWebsite",
+        "DELETE": "DeleteBucketWebsite",
+    },
+}
+
+# Configurations of which a bucket has many, each with an id; GET without an id lists them.
+_BUCKET_CONFIGURATIONS = {
+    "analytics": "Analytics",
+    "intelligent-tiering": "IntelligentTiering",
+    "inventory": "Inventory",
+    "metrics": "Metrics",
+}
+
+_OBJECT_SUBRESOURCES: dict[str, dict[str, str]] = {
+    "acl": {"GET": "GetObjectAcl", "PUT": "PutObjectAcl"},
+    "annotation": {"GET": "ListObjectAnnotations"},
+    "attributes": {"GET": "GetObjectAttributes"},
+    "encryption": {"PUT": "UpdateObjectEncryption"},
+    "legal-hold": {"GET": "GetObjectLegalHold", "PUT": "PutObjectLegalHold"},
+    "renameObject": {"PUT": "RenameObject"},
+    "restore": {"POST": "RestoreObject"},
+    "retention": {"GET": "GetObjectRetention", "PUT": "PutObjectRetention"},
+    "tagging": {
+        "GET": "GetObjectTagging",
+        "PUT": "PutObjectTagging",
+        "DELETE": "DeleteObjectTagging",
+    },
+    "torrent": {"GET": "GetObjectTorrent"},
+}
+
+# What the operations not offered take besides their selectors.
+_EXTRA_PARAMS = {
+    "ListObjectVersions": (*_LIST, "key-marker", "version-id-marker"),
+    "ListObjectAnnotations": ("max-annotation-results", "annotation-prefix", "continuation-token"),
+}
+
+
+def _known() -> list[Operation]:
+    rows = [
+        _row(name, method, "bucket", subresource, params=_EXTRA_PARAMS.get(name, ()))
+        for subresource, methods in _BUCKET_SUBRESOURCES.items()
+        for method, name in methods.items()
+    ]
+    rows += [
+        _row(
+            name,
+            method,
+            "object",
+            subresource,
+            params=("versionId", *_EXTRA_PARAMS.get(name, ())),
+        )
+        for subresource, methods in _OBJECT_SUBRESOURCES.items()
+        for method, name in methods.items()
+    ]
+    for subresource, noun in _BUCKET_CONFIGURATIONS.items():
+        rows += [
+            _row(f"{verb}Bucket{noun}Configuration", method, "bucket", subresource, "id")
+            for verb, method in (("Get", "GET"), ("Put", "PUT"), ("Delete", "DELETE"))
+        ]
+        listing_name = f"ListBucket{noun}Configurations"
+        rows.append(
+            _row(listing_name, "GET", "bucket", subresource, params=("continuation-token",))
+        )
+    rows += [
+        _row(name, method, "object", "annotation", "annotationName", params=("versionId",))
+        for name, method in (
+            ("GetObjectAnnotation", "GET"),
+            ("PutObjectAnnotation", "PUT"),
+            ("DeleteObjectAnnotation", "DELETE"),
+        )
+    ]
+    rows += [
+        _row("SelectObjectContent", "POST", "object", "select", "select-type=2"),
+        _row(
+            "ListDirectoryBuckets",
+            "GET",
+            "service",
+            "max-directory-buckets",
+            params=("continuation-token",),
+        ),
+        _row("WriteGetObjectResponse", "POST", "bucket", header=b"x-amz-request-route"),
+        # A browser's form upload, which the published model leaves out.
+        _row("PostObject", "POST", "bucket"),
+    ]
+    return rows
+
+
+OPERATIONS: tuple[Operation, ...] = (*_offered(), *_known())
+
+# Names of the model that stand for the same request as a newer one.
+ALIASES = {
+    "GetBucketLifecycle": "GetBucketLifecycleConfiguration",
+    "PutBucketLifecycle": "PutBucketLifecycleConfiguration",
+    "GetBucketNotification": "GetBucketNotificationConfiguration",
+    "PutBucketNotification": "PutBucketNotificationConfiguration",
+}
+
+# Query parameters that choose an operation rather than parametrise one.
+SUBRESOURCES = frozenset(
+    selector.partition("=")[0]
+    for row in OPERATIONS
+    for selector in row.selectors
+    if selector not in ("id", "annotationName", "partNumber", "max-directory-buckets")
+)
