@@ -8,6 +8,7 @@ from blockdev.device import (
     Extent,
     Filter,
     Geometry,
+    byte_view,
     check_range,
     stack,
 )
@@ -16,8 +17,11 @@ from blockdev.errors import (
     DeviceError,
     DeviceFullError,
     DeviceIOError,
+    DeviceOpenError,
     OutOfRangeError,
 )
+from blockdev.file import FileDevice
+from blockdev.memory import MemoryDevice
 
 __all__ = [
     "SECTOR_BYTES",
@@ -28,12 +32,16 @@ __all__ = [
     "DeviceError",
     "DeviceFullError",
     "DeviceIOError",
+    "DeviceOpenError",
     "Extent",
+    "FileDevice",
     "Filter",
     "Geometry",
     "ManualClock",
+    "MemoryDevice",
     "OutOfRangeError",
     "SystemClock",
+    "byte_view",
     "check_range",
     "stack",
 ]

@@ -1,1 +1,19 @@
-"""."""
+"""Filters: layers over a device that are devices themselves, one to a file."""
+
+from blockdev.filters.fault import ArmedFault, Fault, FaultDevice, FaultRule, Operation
+from blockdev.filters.metrics import MetricsDevice, MetricsSnapshot, OperationMetrics
+from blockdev.filters.passthrough import Passthrough
+from blockdev.filters.powerloss import PowerLossDevice
+
+__all__ = [
+    "ArmedFault",
+    "Fault",
+    "FaultDevice",
+    "FaultRule",
+    "MetricsDevice",
+    "MetricsSnapshot",
+    "Operation",
+    "OperationMetrics",
+    "Passthrough",
+    "PowerLossDevice",
+]

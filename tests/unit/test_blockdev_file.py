@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -115,6 +116,24 @@ for at in range(number * 100, 1 << 20, 400):
     assert [worker.wait(timeout=60) for worker in workers] == [0, 0, 0, 0]
     expected = b"".join(bytes([number]) * 100 for number in range(4)) * (MIB // 400 + 1)
     assert path.read_bytes() == expected[:MIB]
+
+
+def test_a_new_file_gets_its_size_under_a_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or of two processes that make the same file, one could cut what the other made longer."""
+    ftruncate = os.ftruncate
+    refused: list[str] = []
+
+    def with_a_rival(fd: int, size_bytes: int) -> None:
+        with path.open("rb") as rival, pytest.raises(BlockingIOError):
+            fcntl.flock(rival, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        refused.append(path.name)
+        ftruncate(fd, size_bytes)
+
+    monkeypatch.setattr(os, "ftruncate", with_a_rival)
+    FileDevice.open(path, size_bytes=4096)
+    assert refused == ["device"]
+    with path.open("rb") as rival:
+        fcntl.flock(rival, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_writes_survive_reopening(path: Path, device: FileDevice) -> None:
