@@ -1,1 +1,1 @@
-"""."""
+"""Named workloads over the engine and the HTTP front, beside other stores.  ``python -m bench``."""
