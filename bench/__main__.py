@@ -31,7 +31,7 @@ QUICK = Parameters(
     large_keys=2,
     requests_per_s=5_000,
 )
-QUICK_WORKLOADS = ("PUT 4KiB x16", "GET 4KiB x16", "HEAD 4KiB x1", "LIST", "DELETE 4KiB x16")
+QUICK_WORKLOADS = ("embedded", "4KiB x16", "LIST", "x4")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -166,7 +166,7 @@ def _serve(pipe: Pipe[Any, Any], name: str, directory: Path, parameters: Paramet
             while True:
                 workload, round_number = pipe.recv()
                 pipe.send(_window(store, workload, round_number, parameters))
-    except EOFError:
+    except (EOFError, BrokenPipeError):
         return
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {error}")

@@ -205,12 +205,3 @@ class Driver:
         for connection in self._open.values():
             connection.close()
         self._poll.close()
-
-
-def run_plan(plan: Plan, timestamp: str) -> Outcome:
-    """Sign, connect and drive in this process."""
-    driver = Driver(plan, sign_requests(plan, timestamp))
-    try:
-        return driver.run()
-    finally:
-        driver.close()

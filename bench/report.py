@@ -144,14 +144,14 @@ def find_warnings(measurements: Sequence[Measurement], lines: Sequence[Line]) ->
 
 def as_text(report: Report, workloads: Sequence[Workload]) -> str:
     """The report for a terminal."""
-    machine = report.machine
+    machine, sizes = report.machine, report.parameters
     parts = [
         f"{machine.cpu}, {machine.cores} cores, {machine.memory_bytes / 2**30:.1f} GiB, "
         f"Linux {machine.kernel}, {machine.filesystem}",
         f"Python {machine.python}, commit {machine.commit}, "
         + ", ".join(f"{name} {version}" for name, version in machine.versions.items()),
-        f"{report.parameters.rounds} rounds of {report.parameters.seconds} s, medians; "
-        "CPU is the server's for an operation",
+        f"{sizes.rounds} rounds of {sizes.seconds:g} s, medians; CPU is the server's for an "
+        f"operation; large objects have {sizes.large_bytes / 2**20:g} MiB",
         "",
         HEADER,
         *map(_line_text, report.lines),

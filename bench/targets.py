@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -138,9 +139,13 @@ class Started(Target):
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            for pid in tree:
-                _kill(pid)
-            self._process.wait()
+            self._kill(tree)
+
+    def _kill(self, tree: Sequence[int]) -> None:
+        for pid in tree:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
 
 
 class Objstore(Started):
@@ -175,14 +180,13 @@ class SeaweedFS(Started):
         command = [find_weed(), "server", f"-dir={directory / 'data'}"]
         command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
         command += ["-master.volumeSizeLimitMB=1024", "-volume.max=100"]
-        command += ["-volume.preStopSeconds=0"]
         command += [f"-{name}.port={number}" for name, number in self._ports.items()]
         command += ["-s3", f"-s3.config={config}", "-s3.iam=false"]
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         super().__init__("seaweedfs", command, directory, port)
 
     def stop(self) -> None:
-        super().stop()
+        self._kill([self._process.pid])  # it takes 15 s to end well, and its data goes anyway
         for name, port in self._ports.items():  # it leaves its Unix sockets behind
             Path(f"/tmp/seaweedfs-{name}-{port}.sock").unlink(missing_ok=True)
             Path(f"/tmp/seaweedfs-{name}-grpc-{port + 10_000}.sock").unlink(missing_ok=True)
@@ -222,10 +226,3 @@ def free_port(*, with_grpc: bool = False) -> int:
             except OSError:
                 continue
     raise TargetFailed(f"no free pair of ports in {PORT_TRIES} tries")
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
