@@ -285,6 +285,8 @@ class ChunkedDecoder:
 
     def _end_trailers(self) -> None:
         signature = self._trailers.pop(TRAILER_SIGNATURE, None)
+        if self._announced and not self._trailers:
+            raise IncompleteChunkedBodyError
         if self._announced != self._trailers.keys():
             raise MalformedTrailerError
         if self._signing is not None and self._payload.has_trailer:

@@ -146,7 +146,7 @@ def _parse_cached(prefix: bytes) -> tuple[Scope, SignedHeaders]:
 
 
 def _parse(value: bytes) -> tuple[Scope, SignedHeaders, bytes]:
-    algorithm, *rest = value.split(None, 1)
+    algorithm, *rest = value.split(None, 1) or [b""]
     if algorithm != ALGORITHM:
         _refuse_algorithm(algorithm, value)
     parts: dict[bytes, bytes] = {}
