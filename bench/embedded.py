@@ -15,7 +15,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any, Protocol
@@ -169,7 +169,8 @@ def _serve(pipe: Pipe[Any, Any], name: str, directory: Path, parameters: Paramet
     except (EOFError, BrokenPipeError):
         return
     except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
+        with suppress(OSError):  # nobody listens any more
+            pipe.send(f"{type(error).__name__}: {error}")
 
 
 def _fill(store: Embedded, parameters: Parameters, *, with_large: bool) -> None:
