@@ -39,6 +39,8 @@ class StoreConfig:
     `batch_bytes`, `batch_ops`: the most that one commit gathers.
     `queue_ops`: writers that may wait for a commit before the next is refused.
     `checksum_chunk_bytes`: unit of the checksums over large objects (format).
+    `zero_ahead_bytes`: how far ahead of the log's end space is written with zeroes, since
+        a durable append into written space costs half of one into a hole.
     `io_bytes`: size of one streaming read or write.
     `checkpoint_log_bytes`: log growth after which a checkpoint is due, if that
         is also more than the index itself.
@@ -56,7 +58,9 @@ class StoreConfig:
     batch_bytes: int = 4 * MIB
     batch_ops: int = 256
     queue_ops: int = 4096
+    zero_ahead_bytes: int = 1 * MIB
     io_bytes: int = 1 * MIB
+    checksum_chunk_bytes: int = 64 * KIB
     checkpoint_log_bytes: int = 256 * MIB
     checkpoint_bytes_per_s: int = 200 * 10**6
     compact_live_ratio: float = 0.5
@@ -75,7 +79,10 @@ class ServerConfig:
     `header_timeout_s`: from the first byte of a request to the end of its headers.
     `body_stall_timeout_s`: without a byte of a body moving, in either direction.
     `idle_timeout_s`: between two requests of a connection, and before its first.
-    `upload_buffer_bytes`: of one upload, received and not yet written.
+    `upload_buffer_bytes`: of one upload, received and not yet written;
+        `uploads_buffer_bytes`: the same of all uploads in a process.
+    `max_streams`: large bodies under way in a process, in either direction; each holds
+        up to 2 MiB.  The next one is told to slow down.
     `upload_threads`, `request_threads`: of one process, for bodies over
         `StoreConfig.log_inline_bytes` and for all other blocking calls.
     `drain_bytes`: a refused request's body up to this is read and dropped, so that
@@ -97,6 +104,8 @@ class ServerConfig:
     clock_skew_s: int = 15 * 60
     max_presign_s: int = 7 * 24 * 3600
     upload_buffer_bytes: int = 8 * MIB
+    uploads_buffer_bytes: int = 64 * MIB
+    max_streams: int = 512
     upload_threads: int = 8
     request_threads: int = 32
     drain_bytes: int = 64 * KIB

@@ -9,13 +9,17 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from objstore.asgi.app import make_app
 from objstore.asgi.protocol import FrontProtocol
 from objstore.asgi.state import FrontState
+from objstore.auth.keys import Credentials, KeyStore
+from objstore.config import ServerConfig
 
 logger = logging.getLogger("objstore.server")
 
@@ -249,3 +253,31 @@ class BackgroundServer:
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+
+
+class Server(BackgroundServer):
+    """An S3 endpoint over an open store, in a thread of this process.
+
+    ``with Server(store, [root_credentials("KEY", "SECRET")]) as server: ... server.url``
+
+    Args:
+        store: an open `ObjectStore`; it stays open when the server stops.
+        credentials: who may use it, or where to look them up.
+        port: 0 takes any that is free; `url` has the real one.
+    """
+
+    def __init__(
+        self,
+        store: Any,
+        credentials: Iterable[Credentials] | KeyStore,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        region: str = "us-east-1",
+        config: ServerConfig | None = None,
+        base_domains: tuple[str, ...] = ("localhost",),
+    ) -> None:
+        config = config or ServerConfig()
+        app = make_app(store, credentials, region=region, config=config, base_domains=base_domains)
+        state = FrontState(config, clock=store.clock, entropy=store.entropy)
+        super().__init__(app, state, host=host, port=port)

@@ -1,0 +1,201 @@
+"""The S3 endpoint as an ASGI application.
+
+`ObjstoreApp` is a Starlette application.  Requests by the methods that carry object
+traffic go past its middleware and routing, straight to `S3Endpoint`; all others take the
+normal way and arrive there as well, unless somebody who embeds the application has added
+a route for them.  For a request of 30 microseconds, Starlette's own 8 to 10 count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
+
+from objstore.asgi.body import Bodies, WritableStore
+from objstore.asgi.exchange import ClientDisconnectedError
+from objstore.asgi.state import RequestIds
+from objstore.asgi.strand import Completions
+from objstore.auth.authenticator import Authenticator
+from objstore.auth.keys import Credentials, Identity, KeyStore, StaticKeyStore
+from objstore.config import ServerConfig
+from objstore.s3.errors import to_response
+from objstore.s3.http import Context, Request, Response, WritePlan
+from objstore.s3.service import prepare
+from objstore.s3.store import BodyReader
+
+STRAIGHT_METHODS = frozenset(("GET", "HEAD", "PUT", "DELETE"))
+
+
+class S3Endpoint:
+    """Answers S3 requests; a raw ASGI function with the life of a server around it."""
+
+    def __init__(self, ctx: Context, request_ids: RequestIds) -> None:
+        self._ctx = ctx
+        self._request_ids = request_ids
+        self._threads: ThreadPoolExecutor | None = None
+        self._upload_threads: ThreadPoolExecutor | None = None
+        self._bodies: Bodies | None = None
+
+    def start(self) -> None:
+        """Start the threads; on the event loop that will serve."""
+        config = self._ctx.config
+        self._threads = ThreadPoolExecutor(config.request_threads, "objstore-request")
+        self._upload_threads = ThreadPoolExecutor(config.upload_threads, "objstore-upload")
+        completions = Completions(asyncio.get_running_loop())
+        store = cast(WritableStore, self._ctx.store)
+        self._bodies = Bodies(store, config, self._upload_threads, completions)
+
+    def stop(self) -> None:
+        """End the threads, after what they are at."""
+        for threads in (self._threads, self._upload_threads):
+            if threads is not None:
+                threads.shutdown(wait=True)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        request = self._request(scope)
+        try:
+            response = await self._answer(request, receive)
+        except ClientDisconnectedError:
+            return
+        except Exception as error:
+            response = to_response(self._ctx, request, error)
+        body = response.body
+        if isinstance(body, bytes):
+            await self._send_head(request, response, send)
+            await send({"type": "http.response.body", "body": body})
+        else:
+            await self._stream(request, response, body, send)
+
+    def _request(self, scope: Scope) -> Request:
+        client = scope.get("client")
+        request = Request(
+            scope["method"],
+            scope["raw_path"],
+            scope["query_string"],
+            scope["headers"],
+            scope["scheme"],
+            client[0] if client else "",
+            self._request_ids.next(),
+        )
+        length = request.header_map.get(b"content-length")
+        if length is not None:
+            request.body_length = int(length)
+        return request
+
+    async def _answer(self, request: Request, receive: Receive) -> Response:
+        ctx = self._ctx
+        operation = prepare(ctx, request)
+        handler: Any = operation.handler
+        if operation.kind == "read":
+            response: Response = handler(ctx, request)
+            return response
+        assert self._bodies is not None
+        if operation.kind == "write":
+            plan: WritePlan = handler(ctx, request)
+            info = await self._bodies.store(request, plan, receive)
+            return plan.respond(info)
+        body = await self._bodies.collect_checked(request, receive)
+        response = await self._in_thread(handler, ctx, request, body)
+        return response
+
+    async def _in_thread(self, call: Any, *arguments: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, call, *arguments)
+
+    async def _send_head(self, request: Request, response: Response, send: Send) -> None:
+        headers = response.headers + self._ctx.common_headers(request)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+
+    async def _stream(
+        self, request: Request, response: Response, reader: BodyReader, send: Send
+    ) -> None:
+        """Send an object.  A defect found before the first byte is still an error response."""
+        try:
+            left_bytes = 0 if request.method == "HEAD" else reader.length_bytes
+            try:
+                piece = await self._read(reader) if left_bytes else b""
+            except Exception as error:
+                response = to_response(self._ctx, request, error)
+                assert isinstance(response.body, bytes)
+                piece, left_bytes = response.body, len(response.body)
+            await self._send_head(request, response, send)
+            while True:
+                left_bytes -= len(piece)
+                more = left_bytes > 0
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
+                if not more:
+                    return
+                piece = await self._read(reader)
+        finally:
+            reader.close()
+
+    async def _read(self, reader: BodyReader) -> bytes | memoryview:
+        piece = reader.try_next()
+        if piece is None:
+            piece = await self._in_thread(reader.next)
+        return piece
+
+
+class ObjstoreApp(Starlette):
+    """The endpoint with Starlette around it; see the module's text."""
+
+    def __init__(self, endpoint: S3Endpoint, **options: Any) -> None:
+        @asynccontextmanager
+        async def lifespan(app: Starlette) -> AsyncIterator[None]:
+            endpoint.start()
+            yield
+            endpoint.stop()
+
+        super().__init__(lifespan=lifespan, **options)
+        self._endpoint = endpoint
+        self.router.default = endpoint
+        # A path with a slash at its end is another key.
+        self.router.redirect_slashes = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the life of the server."""
+        if scope["type"] == "http" and scope["method"] in STRAIGHT_METHODS:
+            await self._endpoint(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+ROOT_ID = "0b1ec75702e0000000000000000000000000000000000000000000000000f007"
+"""The root's canonical user id, 64 hex digits as S3's are; owner of what it creates.
+
+The same in every store, so that new root keys own what the old ones made.
+"""
+
+
+def root_credentials(access_key: str, secret_key: str) -> Credentials:
+    """Credentials of the account that may do everything."""
+    return Credentials(access_key, secret_key, Identity(ROOT_ID, "root", is_root=True))
+
+
+def make_app(
+    store: Any,
+    credentials: Iterable[Credentials] | KeyStore,
+    *,
+    region: str = "us-east-1",
+    config: ServerConfig | None = None,
+    base_domains: tuple[str, ...] = ("localhost",),
+) -> ObjstoreApp:
+    """An ASGI application that serves `store` (an open `ObjectStore`) over S3's protocol.
+
+    Args:
+        credentials: who may use it, or where to look them up.
+        region: that requests are signed for.
+        base_domains: hosts below which a label names a bucket.
+    """
+    config = config or ServerConfig()
+    keys = StaticKeyStore(credentials) if isinstance(credentials, Iterable) else credentials
+    authenticator = Authenticator(keys, store.clock, region=region, skew_s=config.clock_skew_s)
+    ctx = Context(store, store.clock, authenticator, region, config, base_domains)
+    return ObjstoreApp(S3Endpoint(ctx, RequestIds(store.entropy)))

@@ -1,0 +1,256 @@
+"""Bodies of requests: collected when small, streamed into the engine when not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any, Protocol
+
+from starlette.types import Receive
+
+from blockdev.device import Buffer
+from objstore.asgi.exchange import ClientDisconnectedError
+from objstore.asgi.strand import Completions, Strand
+from objstore.asgi.upload import Budget, OpenStream, Stream, Upload
+from objstore.auth.chunked import ChunkedDecoder
+from objstore.auth.payload import decoded_length
+from objstore.config import ServerConfig, StoreConfig
+from objstore.model import Checksum, Conditions, ObjectAttributes
+from objstore.s3.checksums import digest_of
+from objstore.s3.digests import for_body
+from objstore.s3.errors import S3Error
+from objstore.s3.http import Request, WritePlan
+
+
+class WritableStore(Protocol):
+    """What of `ObjectStore` takes bodies."""
+
+    config: StoreConfig
+
+    def submit_put(
+        self,
+        bucket: str,
+        key: str,
+        body: Buffer,
+        done: Callable[[Any, BaseException | None], None],
+        *,
+        attributes: ObjectAttributes,
+        conditions: Conditions,
+        checksums: tuple[Checksum, ...],
+        md5: bytes | None,
+    ) -> None: ...
+
+    def open_put(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        size_bytes: int | None,
+        attributes: ObjectAttributes,
+        conditions: Conditions,
+        hashers: Sequence[Callable[[Buffer], object]],
+    ) -> Stream: ...
+
+    def open_part(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        *,
+        size_bytes: int | None,
+        hashers: Sequence[Callable[[Buffer], object]],
+    ) -> Stream: ...
+
+
+async def next_piece(receive: Receive) -> tuple[bytes, bool]:
+    """The next piece of a body and whether more follows.
+
+    Raises:
+        ClientDisconnectedError: the client left before the end of its body.
+    """
+    message = await receive()
+    if message["type"] != "http.request":
+        raise ClientDisconnectedError("the client left in the middle of its body")
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def collect(receive: Receive, limit_bytes: int) -> bytes:
+    """A whole body.
+
+    Raises:
+        S3Error: MaxMessageLengthExceeded.
+        ClientDisconnectedError: the client left before its end.
+    """
+    data, more = await next_piece(receive)
+    if not more and len(data) <= limit_bytes:
+        return data
+    pieces = [data]
+    size = len(data)
+    while more:
+        if size > limit_bytes:
+            raise S3Error("MaxMessageLengthExceeded")
+        data, more = await next_piece(receive)
+        pieces.append(data)
+        size += len(data)
+    if size > limit_bytes:
+        raise S3Error("MaxMessageLengthExceeded")
+    return b"".join(pieces)
+
+
+def decoder_for(request: Request, trailer_names: Sequence[str]) -> ChunkedDecoder:
+    """What takes the frames off an aws-chunked body.
+
+    Raises:
+        AuthError: the decoded length is missing.
+    """
+    assert request.auth is not None
+    return ChunkedDecoder(
+        request.auth.payload,
+        decoded_length(request.header_map.get(b"x-amz-decoded-content-length")),
+        request.auth.chunk_signing,
+        trailer_names,
+    )
+
+
+def has_body(request: Request) -> bool:
+    """Whether any bytes may follow the headers."""
+    return bool(request.body_length) or b"transfer-encoding" in request.header_map
+
+
+class Bodies:
+    """Moves bodies of requests; one for each server process.
+
+    Args:
+        store: takes the objects and parts.
+        executor: threads for uploads.
+    """
+
+    def __init__(
+        self,
+        store: WritableStore,
+        config: ServerConfig,
+        executor: Executor,
+        completions: Completions,
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._executor = executor
+        self._completions = completions
+        self._budget = Budget(config.uploads_buffer_bytes)
+        self._inline_bytes = store.config.log_inline_bytes
+        self.streams = 0
+
+    async def collect_checked(self, request: Request, receive: Receive) -> bytes:
+        """The body of a plain operation, unframed, its digests compared.
+
+        Raises:
+            S3Error, AuthError: it is too long, or is not what was announced.
+        """
+        limit_bytes = self._config.max_xml_body_bytes
+        if request.body_length is not None and request.body_length > limit_bytes:
+            raise S3Error("MaxMessageLengthExceeded")
+        body = await collect(receive, limit_bytes) if has_body(request) else b""
+        digests = for_body(request)
+        trailers: dict[str, str] = {}
+        if request.auth is not None and request.auth.payload.aws_chunked:
+            names = (digests.trailer_name,) if digests.trailer_name else ()
+            decoder = decoder_for(request, names)
+            body = b"".join(decoder.feed(body))
+            trailers = dict(decoder.finish())
+        computed = {name: digest_of(name, body) for name in digests.algorithms}
+        digests.verify(computed, trailers)
+        return body
+
+    async def store(self, request: Request, plan: WritePlan, receive: Receive) -> Any:
+        """Store the body as the plan says; returns what the engine's commit returned.
+
+        Raises:
+            StoreError, AuthError, S3Error: nothing was stored.
+            ClientDisconnectedError: the client left; nothing was stored.
+        """
+        size_bytes = plan.size_bytes
+        if size_bytes is not None and size_bytes <= self._inline_bytes and not plan.is_part:
+            return await self._store_small(request, plan, receive)
+        return await self._store_large(request, plan, receive)
+
+    async def _store_small(self, request: Request, plan: WritePlan, receive: Receive) -> Any:
+        trailers: dict[str, str] = {}
+        if plan.aws_chunked:
+            decoder = decoder_for(request, plan.trailer_names)
+            pieces: list[memoryview] = []
+            more = True
+            while more:
+                data, more = await next_piece(receive)
+                pieces += decoder.feed(data)
+            body = b"".join(pieces)
+            trailers = dict(decoder.finish())
+        elif request.body_length:
+            body = await collect(receive, self._inline_bytes)
+        else:
+            body = b""
+        computed = {name: digest_of(name, body) for name in plan.digests.algorithms}
+        md5 = computed.get("MD5")
+        if md5 is None:
+            md5 = computed["MD5"] = digest_of("MD5", body)
+        checksums = plan.verify(computed, trailers)
+        future = self._completions.future()
+        complete = self._completions.complete
+        self._store.submit_put(
+            plan.bucket,
+            plan.key,
+            body,
+            lambda info, error: complete(future, info, error),
+            attributes=plan.attributes,
+            conditions=plan.conditions,
+            checksums=checksums,
+            md5=md5,
+        )
+        return await future
+
+    async def _store_large(self, request: Request, plan: WritePlan, receive: Receive) -> Any:
+        if self.streams >= self._config.max_streams:
+            raise S3Error("SlowDown")
+        upload = Upload(
+            Strand(self._executor, self._completions),
+            self._budget,
+            open_stream=self._opener(plan),
+            decoder=decoder_for(request, plan.trailer_names) if plan.aws_chunked else None,
+            algorithms=plan.digests.algorithms,
+            block_bytes=self._store.config.io_bytes,
+            limit_bytes=self._config.upload_buffer_bytes,
+        )
+        self.streams += 1
+        try:
+            await upload.open()
+            more = has_body(request)
+            while more:
+                data, more = await next_piece(receive)
+                if data:
+                    await upload.feed(data)
+            return await upload.commit(plan.verify)
+        finally:
+            self.streams -= 1
+            upload.close()
+
+    def _opener(self, plan: WritePlan) -> OpenStream:
+        def open_stream(hashers: Sequence[Callable[[Buffer], object]]) -> Stream:
+            if plan.is_part:
+                return self._store.open_part(
+                    plan.bucket,
+                    plan.key,
+                    plan.upload_id,
+                    plan.part_number,
+                    size_bytes=plan.size_bytes,
+                    hashers=hashers,
+                )
+            return self._store.open_put(
+                plan.bucket,
+                plan.key,
+                size_bytes=plan.size_bytes,
+                attributes=plan.attributes,
+                conditions=plan.conditions,
+                hashers=hashers,
+            )
+
+        return open_stream

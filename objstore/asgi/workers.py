@@ -1,0 +1,343 @@
+"""Several worker processes behind one listening socket.
+
+The parent accepts and passes each connection on to the worker with the fewest open ones.
+With one socket shared by all workers, the kernel wakes whoever waited last: 15 of 16
+connections end up in one process; and sockets with SO_REUSEPORT spread by hash, which is
+even for thousands of connections and not for sixteen (docs/design has the figures).
+
+The parent opens no store and runs no thread: forking it is safe at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import mmap
+import os
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from blockdev.clock import Clock
+
+logger = logging.getLogger("objstore.workers")
+
+EXIT_NOT_STARTED = 3
+"""Status of a worker that could not start; trying again at once would not help."""
+
+READY = b"r"
+CONNECTION = b"c"
+
+ACCEPT_BATCH = 64
+FIRST_BACKOFF_NS = 100_000_000
+MAX_BACKOFF_NS = 10_000_000_000
+STABLE_NS = 10_000_000_000
+"""A worker that lived this long has earned an immediate restart."""
+KILL_AFTER_NS = 5_000_000_000
+"""On top of the grace that workers give their requests."""
+PAUSE_S = 0.05
+"""Wait before accepting again after running out of descriptors or of room in the workers."""
+
+
+class Tally:
+    """How many connections each worker has closed: memory that parent and workers share."""
+
+    def __init__(self, count: int) -> None:
+        self._memory = mmap.mmap(-1, max(count * 8, mmap.PAGESIZE))
+        self._closed = memoryview(self._memory).cast("Q")
+
+    def note_closed(self, slot: int) -> None:
+        """Called by the worker of `slot`, and by nobody else."""
+        self._closed[slot] += 1
+
+    def closed(self, slot: int) -> int:
+        """The count of a worker since it was reset."""
+        return self._closed[slot]
+
+    def reset(self, slot: int) -> None:
+        """A new worker starts from nought."""
+        self._closed[slot] = 0
+
+
+@dataclass(slots=True)
+class Worker:
+    """A worker process as its parent sees it."""
+
+    slot: int
+    pid: int
+    channel: socket.socket
+    started_ns: int
+    ready: bool = False
+    sent: int = 0
+
+
+RunWorker = Callable[[socket.socket, Callable[[], None]], int]
+"""Called in the worker: (channel, to be called for each closed connection) → exit status.
+
+Sends READY over the channel once it serves.
+"""
+
+
+class Supervisor:
+    """Starts workers, deals connections out, restarts what dies, stops on a signal.
+
+    Args:
+        listener: bound and listening; the supervisor closes it.
+        count: number of workers.
+        grace_s: how long workers take at most to finish what runs.
+        on_ready: called once when all workers serve for the first time.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        count: int,
+        run_worker: RunWorker,
+        *,
+        clock: Clock,
+        grace_s: float,
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._listener = listener
+        self._run_worker = run_worker
+        self._clock = clock
+        self._grace_ns = int(grace_s * 1e9)
+        self._on_ready = on_ready
+        self._tally = Tally(count)
+        self._workers: list[Worker | None] = [None] * count
+        self._restart_ns: list[int | None] = [None] * count
+        self._backoff_ns = [0] * count
+        self._next_slot = 0
+        self._selector = selectors.DefaultSelector()
+        self._accepting = False
+        self._announced = False
+        self._stop_signals = 0
+        self._failed = False
+
+    def run(self) -> int:
+        """Supervise until told to stop; returns the exit status."""
+        wake_read, wake_write = socket.socketpair()
+        for end in (wake_read, wake_write):
+            end.setblocking(False)
+        self._wakeup = (wake_read, wake_write)
+        self._selector.register(wake_read, selectors.EVENT_READ, None)
+        self._listener.setblocking(False)
+        signal.set_wakeup_fd(wake_write.fileno())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_stop_signal)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake the selector
+        try:
+            self._restart_ns[0] = 0  # the first alone: it may have a store to create or recover
+            while not self._stop_signals and not self._failed:
+                self._step()
+            return self._stop()
+        finally:
+            signal.set_wakeup_fd(-1)
+
+    def _on_stop_signal(self, number: int, frame: object) -> None:
+        self._stop_signals += 1
+
+    def _step(self) -> None:
+        self._start_due()
+        self._listen(any(worker is not None and worker.ready for worker in self._workers))
+        for key, _ in self._selector.select(self._timeout_s()):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif key.data is not None:
+                self._hear(key.data)
+            else:
+                self._drain_wakeups()
+        self._reap()
+
+    def _timeout_s(self) -> float | None:
+        due = [time_ns for time_ns in self._restart_ns if time_ns is not None]
+        if not due:
+            return None
+        return max(0.0, (min(due) - self._clock.monotonic_ns()) / 1e9)
+
+    def _drain_wakeups(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._wakeup[0].recv(4096):
+                pass
+
+    # Starting.
+
+    def _start_due(self) -> None:
+        now_ns = self._clock.monotonic_ns()
+        for slot, due_ns in enumerate(self._restart_ns):
+            if due_ns is not None and due_ns <= now_ns:
+                self._restart_ns[slot] = None
+                self._start(slot)
+
+    def _start(self, slot: int) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._tally.reset(slot)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._be_worker(slot, theirs)
+        theirs.close()
+        ours.setblocking(False)
+        worker = Worker(slot, pid, ours, self._clock.monotonic_ns())
+        self._workers[slot] = worker
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+
+    def _be_worker(self, slot: int, channel: socket.socket) -> NoReturn:
+        """The life of a worker; leaves without running anything of the parent's."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            self._selector.close()
+            self._listener.close()
+            for end in self._wakeup:
+                end.close()
+            for other in self._workers:
+                if other is not None:
+                    other.channel.close()
+            status = self._run_worker(channel, lambda: self._tally.note_closed(slot))
+        except KeyboardInterrupt:
+            status = 0
+        except BaseException:
+            logger.exception("worker %d failed", slot)
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _hear(self, worker: Worker) -> None:
+        """A word from a worker: that it serves; silence means that it is gone."""
+        try:
+            said = worker.channel.recv(16)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if not said:
+            if worker.channel in self._selector.get_map():
+                self._selector.unregister(worker.channel)
+            worker.ready = False
+            return
+        worker.ready = True
+        for slot, other in enumerate(self._workers):
+            if other is None and self._restart_ns[slot] is None:
+                self._restart_ns[slot] = 0
+        ready = all(other is not None and other.ready for other in self._workers)
+        if ready and not self._announced:
+            self._announced = True
+            self._on_ready()
+
+    # Connections.
+
+    def _listen(self, wanted: bool) -> None:
+        if wanted and not self._accepting:
+            self._selector.register(self._listener, selectors.EVENT_READ)
+        elif self._accepting and not wanted:
+            self._selector.unregister(self._listener)
+        self._accepting = wanted
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPT_BATCH):
+            try:
+                connection, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    raise
+                logger.warning("cannot accept a connection: %s", error)
+                self._pause()
+                return
+            with connection:
+                if not self._deal(connection):
+                    self._pause()
+
+    def _pause(self) -> None:
+        self._clock.sleep_until(self._clock.monotonic_ns() + int(PAUSE_S * 1e9))
+
+    def _deal(self, connection: socket.socket) -> bool:
+        """Pass a connection to the worker with the fewest; False when none takes it."""
+        count = len(self._workers)
+        ready = [worker for worker in self._workers if worker is not None and worker.ready]
+        ready.sort(key=lambda w: (self._open(w), (w.slot - self._next_slot) % count))
+        for worker in ready:
+            try:
+                socket.send_fds(worker.channel, [CONNECTION], [connection.fileno()])
+            except OSError:
+                continue  # full, or gone
+            worker.sent += 1
+            self._next_slot = (worker.slot + 1) % count
+            return True
+        logger.warning("no worker takes a connection: dropped")
+        return False
+
+    def _open(self, worker: Worker) -> int:
+        return worker.sent - self._tally.closed(worker.slot)
+
+    # Ends.
+
+    def _reap(self) -> None:
+        for slot, worker in enumerate(self._workers):
+            if worker is None:
+                continue
+            pid, wait_status = os.waitpid(worker.pid, os.WNOHANG)
+            if pid:
+                self._bury(worker, os.waitstatus_to_exitcode(wait_status))
+                self._plan_restart(slot, worker, os.waitstatus_to_exitcode(wait_status))
+
+    def _bury(self, worker: Worker, status: int) -> None:
+        self._workers[worker.slot] = None
+        if worker.channel in self._selector.get_map():
+            self._selector.unregister(worker.channel)
+        worker.channel.close()
+        if status != 0 and not self._stop_signals:
+            logger.error("worker %d (pid %d) ended with %d", worker.slot, worker.pid, status)
+
+    def _plan_restart(self, slot: int, worker: Worker, status: int) -> None:
+        if status == EXIT_NOT_STARTED and not self._announced:
+            self._failed = True
+            return
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - worker.started_ns >= STABLE_NS:
+            self._backoff_ns[slot] = 0
+        self._restart_ns[slot] = now_ns + self._backoff_ns[slot]
+        doubled_ns = max(FIRST_BACKOFF_NS, self._backoff_ns[slot] * 2)
+        self._backoff_ns[slot] = min(doubled_ns, MAX_BACKOFF_NS)
+
+    def _stop(self) -> int:
+        """Have the workers finish; kill those that do not in time, or at a second signal."""
+        self._listen(False)
+        self._listener.close()
+        self._signal_workers(signal.SIGTERM)
+        signals = self._stop_signals
+        deadline_ns = self._clock.monotonic_ns() + self._grace_ns + KILL_AFTER_NS
+        clean = not self._failed
+        while living := [worker for worker in self._workers if worker is not None]:
+            for worker in living:
+                pid, wait_status = os.waitpid(worker.pid, os.WNOHANG)
+                if pid:
+                    status = os.waitstatus_to_exitcode(wait_status)
+                    self._bury(worker, status)
+                    clean = clean and status in (0, -signal.SIGTERM)
+            late_ns = self._clock.monotonic_ns() - deadline_ns
+            if late_ns >= 0 or self._stop_signals > max(signals, 1):
+                self._signal_workers(signal.SIGKILL)
+                clean = False
+            self._selector.select(0.1)
+            self._drain_wakeups()
+        return 0 if clean else 1
+
+    def _signal_workers(self, number: signal.Signals) -> None:
+        for worker in self._workers:
+            if worker is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, number)

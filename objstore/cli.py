@@ -1,0 +1,35 @@
+"""The `objstore` command.
+
+Exit status: 0 all is well, 1 not so (the reason goes to stderr), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from objstore.commands import serve, store
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    parser = argparse.ArgumentParser(
+        prog="objstore", description="An S3 object store: serve it, check it."
+    )
+    parser.add_argument("--version", action="version", version=f"objstore {version('objstore')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    serve.add_parser(commands)
+    store.add_parsers(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    parsed = make_parser().parse_args(arguments)
+    status: int = parsed.run(parsed)
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

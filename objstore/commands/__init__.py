@@ -1,0 +1,1 @@
+"""What the `objstore` command does, a file for each of its parts."""

@@ -1,0 +1,167 @@
+"""`objstore serve`: the S3 endpoint over a folder."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shlex
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from objstore.commands.credentials import (
+    ACCESS_KEY_VARIABLE,
+    SECRET_KEY_VARIABLE,
+    CredentialsError,
+    RootKeys,
+    root_keys,
+)
+from objstore.config import ServerConfig
+from objstore.entropy import SystemEntropy
+
+if TYPE_CHECKING:
+    from objstore.asgi.launch import Settings
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command's arguments."""
+    parser = commands.add_parser(
+        "serve",
+        help="serve a store over S3's protocol",
+        description="Serve the store in DATA_DIR over S3's protocol; make it if it is not there.",
+        epilog=(
+            f"The root keys come from {ACCESS_KEY_VARIABLE} and {SECRET_KEY_VARIABLE} when set; "
+            "otherwise they are made once and kept in DATA_DIR."
+        ),
+    )
+    parser.add_argument(
+        "data_dir", nargs="?", default="./data", metavar="DATA_DIR", help="default: ./data"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind (127.0.0.1)")
+    parser.add_argument(
+        "--port", type=_port, default=9000, help="port to bind, 0 for any that is free (9000)"
+    )
+    parser.add_argument("--workers", type=_workers, default=1, help="server processes (1)")
+    parser.add_argument("--region", default="us-east-1", help="region to answer for (us-east-1)")
+    parser.add_argument(
+        "--domain",
+        action="append",
+        default=None,
+        metavar="NAME",
+        help="host name below which a label names a bucket; may be given again (localhost)",
+    )
+    parser.add_argument("--access-log", action="store_true", help="print a line for each request")
+    parser.set_defaults(run=run)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError
+    return port
+
+
+def _workers(text: str) -> int:
+    workers = int(text)
+    if not 1 <= workers <= 256:
+        raise ValueError
+    return workers
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop; the exit status."""
+    from objstore.asgi.launch import Settings, serve
+    from objstore.asgi.server import bind, url_of
+
+    _log_to_stderr(arguments.access_log)
+    data_dir = Path(arguments.data_dir)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        keys = root_keys(data_dir, os.environ, SystemEntropy())
+        listener = bind(arguments.host, arguments.port)
+    except CredentialsError as error:
+        return _fail(str(error))
+    except socket.gaierror as error:
+        return _fail(f"cannot listen on {arguments.host}: {error.strerror}")
+    except OSError as error:
+        where = error.filename or f"{arguments.host}:{arguments.port}"
+        return _fail(f"cannot use {where}: {error.strerror}")
+    settings = Settings(
+        data_dir=data_dir,
+        access_key=keys.access_key,
+        secret_key=keys.secret_key,
+        region=arguments.region,
+        workers=arguments.workers,
+        base_domains=tuple(name.lower() for name in arguments.domain or ("localhost",)),
+        access_log=arguments.access_log,
+        config=ServerConfig(),
+    )
+    url = url_of(listener)
+    return serve(settings, listener, on_ready=lambda: _announce(url, settings, keys))
+
+
+def _fail(message: str) -> int:
+    print(f"objstore serve: {message}", file=sys.stderr)
+    return 1
+
+
+def _log_to_stderr(access_log: bool) -> None:
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    if access_log:
+        # To stdout and bare: it is output, where the rest of the log is commentary.
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger = logging.getLogger("objstore.access")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
+def _announce(url: str, settings: Settings, keys: RootKeys) -> None:
+    """Print where the endpoint is and how to use it.
+
+    stdout may be closed or a full disk by now; the server serves all the same.
+    """
+    aws = f"aws --endpoint-url {url}"
+    lines = [
+        f"objstore serves {settings.data_dir} on {url} (region {settings.region})",
+        "",
+        f"  access key  {keys.access_key}",
+        f"  secret key  {_secret_line(keys)}",
+        "",
+        "Try it:",
+        "",
+        f"  {_export_line(keys)}",
+        f"  export AWS_DEFAULT_REGION={settings.region}",
+        f"  {aws} s3 mb s3://hello",
+        f"  echo 'Hello!' | {aws} s3 cp - s3://hello/world.txt",
+        f"  {aws} s3 ls s3://hello",
+        "",
+    ]
+    try:
+        print("\n".join(lines), flush=True)
+    except OSError:
+        logging.getLogger("objstore.server").warning("serving on %s", url)
+
+
+def _secret_line(keys: RootKeys) -> str:
+    if keys.path is None:
+        return f"(from {SECRET_KEY_VARIABLE})"
+    if keys.is_new:
+        return f"{keys.secret_key}  (shown this once; kept in {keys.path})"
+    return f"(kept in {keys.path})"
+
+
+def _export_line(keys: RootKeys) -> str:
+    if keys.path is not None and not keys.is_new:
+        path = shlex.quote(str(keys.path.resolve()))
+        return f"export AWS_SHARED_CREDENTIALS_FILE={path}"
+    if keys.is_new:
+        access, secret = shlex.quote(keys.access_key), shlex.quote(keys.secret_key)
+    else:
+        access, secret = f'"${ACCESS_KEY_VARIABLE}"', f'"${SECRET_KEY_VARIABLE}"'
+    return f"export AWS_ACCESS_KEY_ID={access} AWS_SECRET_ACCESS_KEY={secret}"

@@ -1,0 +1,66 @@
+"""`objstore check` and `objstore rebuild-index`: a store that nobody serves, looked at whole."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from objstore.errors import StoreError
+
+CLEAN, FOUND = 0, 1
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The commands' arguments."""
+    check = commands.add_parser(
+        "check",
+        help="check every invariant and every checksum of a store",
+        description="Check every invariant and every checksum of the store in DIR. "
+        "Exit status 0 when all is well, 1 with a list when not.",
+    )
+    check.add_argument("directory", metavar="DIR", type=Path)
+    check.set_defaults(run=run_check)
+    rebuild = commands.add_parser(
+        "rebuild-index",
+        help="make the index anew from the log",
+        description="Make the index of the store in DIR anew, from the log alone. "
+        "The store must not be in use.",
+    )
+    rebuild.add_argument("directory", metavar="DIR", type=Path)
+    rebuild.set_defaults(run=run_rebuild)
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """`objstore check DIR`; the exit status."""
+    from objstore.engine.check import check_store
+
+    try:
+        problems = check_store(arguments.directory)
+    except (StoreError, OSError) as error:
+        return _fail("check", error)
+    for problem in problems:
+        print(problem)
+    if problems:
+        count = len(problems)
+        print(f"{arguments.directory}: {count} problem{'s' if count > 1 else ''}", file=sys.stderr)
+        return FOUND
+    print(f"{arguments.directory}: clean")
+    return CLEAN
+
+
+def run_rebuild(arguments: argparse.Namespace) -> int:
+    """`objstore rebuild-index DIR`; the exit status."""
+    from objstore.engine.check import rebuild_index
+
+    try:
+        report = rebuild_index(arguments.directory)
+    except (StoreError, OSError) as error:
+        return _fail("rebuild-index", error)
+    print(report)
+    return CLEAN
+
+
+def _fail(command: str, error: Exception) -> int:
+    print(f"objstore {command}: {error}", file=sys.stderr)
+    return FOUND
