@@ -1,0 +1,461 @@
+"""What a record does to the index: the one function of commit and recovery.
+
+Invariants of the rows, for every key of every bucket:
+
+* ``o`` holds the version with the greatest version_seq, ``v`` all others;
+* at most one version is the null version; ``z`` names it while it is in ``v``;
+* an ``x`` row stands for every use of an extent, and a segment's live bytes are
+  the distinct extents, or the records, that rows refer to;
+* ``n`` counts what ``o`` and ``v`` hold.
+
+Applying all surviving records in order gives these rows whatever compaction
+has dropped or moved in between: of every entity, the last record is there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+from objstore.engine.extents import span, stored_bytes
+from objstore.index import keys, schema
+from objstore.index.base import WriteTransaction
+from objstore.index.schema import (
+    FLAG_DELETE_MARKER,
+    FLAG_EXTENTS,
+    FLAG_MANIFEST,
+    FLAG_NULL,
+    Counters,
+    Extent,
+    ExtentRow,
+    Head,
+    SegmentRow,
+    pack_row,
+    row_body,
+    unpack_head,
+)
+from objstore.log import format as log
+from objstore.log.format import Layout, Record
+
+
+class Applier:
+    """Applies records within one write transaction; `finish` writes the sums.
+
+    `quarantine_seq`: number of the batch under way, noted with every segment that
+    falls free, so that it is not used again while a reader may still be in it;
+    None in recovery, when there are no readers.
+    `first_lsns`: in recovery, the first record of each log segment that survives.  A
+    row of the checkpoint may point into a segment that was given up since, and whose
+    place another has taken: it was never counted there, and is not discounted.
+    """
+
+    def __init__(
+        self,
+        txn: WriteTransaction,
+        layout: Layout,
+        chunk_bytes: int,
+        quarantine_seq: int | None = None,
+        first_lsns: Mapping[int, int] | None = None,
+    ) -> None:
+        self._txn = txn
+        self._layout = layout
+        self._chunk_bytes = chunk_bytes
+        self._quarantine_seq = quarantine_seq
+        self._first_lsns = first_lsns
+        self._live: defaultdict[int, int] = defaultdict(int)
+        self._tombstones: defaultdict[int, int] = defaultdict(int)
+        self._runs: dict[int, int] = {}
+        self._shrunk: set[int] = set()
+        self._objects: defaultdict[int, int] = defaultdict(int)
+        self._versions: defaultdict[int, int] = defaultdict(int)
+        self._bytes: defaultdict[int, int] = defaultdict(int)
+        self._by_kind: dict[int, Callable[[Record], None]] = {
+            log.BUCKET: self._bucket,
+            log.BUCKET_GONE: self._bucket_gone,
+            log.VERSION: self._version,
+            log.VERSION_GONE: self._version_gone,
+            log.MANIFEST: self._manifest,
+            log.UPLOAD: self._upload,
+            log.UPLOAD_GONE: self._upload_gone,
+            log.PART: self._part,
+            log.SEGMENTS: self._segments,
+            log.SEGMENT_FREED: self._segment_freed,
+        }
+
+    def apply(self, record: Record) -> None:
+        """Change the rows as `record`, which has its place and number, says.
+
+        Raises:
+            FormatError: the record is of a kind that this release does not know.
+        """
+        apply = self._by_kind.get(record.kind)
+        if apply is None:
+            raise log.FormatError(f"record {record.lsn} is of unknown kind {record.kind}")
+        if record.kind in log.TOMBSTONES:
+            self._tombstones[self._layout.segment_of(record.record_offset)] += record.record_bytes
+        apply(record)
+
+    def finish(self) -> None:
+        """Write the segments' and buckets' sums; call once, last."""
+        self._write_segments()
+        for bucket_id in {*self._objects, *self._versions, *self._bytes}:
+            key = keys.counters(bucket_id)
+            row = self._txn.get(key)
+            old = Counters.unpack(row) if row else Counters()
+            self._txn.put(
+                key,
+                Counters(
+                    old.objects + self._objects[bucket_id],
+                    old.versions + self._versions[bucket_id],
+                    old.stored_bytes + self._bytes[bucket_id],
+                ).pack(),
+            )
+
+    # --- versions ---------------------------------------------------------------
+
+    def _version(self, record: Record) -> None:
+        current_key = keys.current(record.bucket_id, record.key)
+        row = self._row(record)
+        old_row = self._txn.get(current_key)
+        if old_row is None:
+            self._txn.put(current_key, row)
+            self._count_current(record.bucket_id, 0, record.flags)
+        else:
+            old = unpack_head(old_row)
+            if _is_same_version(record, old):
+                self._txn.put(current_key, row)
+                self._count_current(record.bucket_id, old.flags, record.flags)
+                self._removed(record.bucket_id, record.key, old_row, record.version_seq)
+            else:
+                self._add_beside(record, row, current_key, old_row)
+        self._added(record.bucket_id, record.key, row)
+
+    def _add_beside(self, record: Record, row: bytes, current_key: bytes, old_row: bytes) -> None:
+        """Add a version to a key whose current version is another one."""
+        bucket_id, key = record.bucket_id, record.key
+        replaced = self._take_older(record)
+        if replaced is not None:
+            self._removed(bucket_id, key, replaced, record.version_seq)
+        old = unpack_head(old_row)
+        if record.version_seq > old.version_seq:
+            self._put_older(bucket_id, key, old, old_row)
+            self._txn.put(current_key, row)
+            self._count_current(bucket_id, old.flags, record.flags)
+        else:
+            self._put_older(bucket_id, key, unpack_head(row), row)
+
+    def _take_older(self, record: Record) -> bytes | None:
+        """Remove from ``v``, and return, the row that `record` is about."""
+        seq = record.version_seq
+        if record.flags & FLAG_NULL:
+            null_key = keys.null_position(record.bucket_id, record.key)
+            position = self._txn.get(null_key)
+            if position is None:
+                return None
+            self._txn.delete(null_key)
+            seq = int.from_bytes(position, "big")
+        key = keys.version(record.bucket_id, record.key, seq)
+        row = self._txn.get(key)
+        if row is not None:
+            self._txn.delete(key)
+        return row
+
+    def _put_older(self, bucket_id: int, key: bytes, head: Head, row: bytes) -> None:
+        self._txn.put(keys.version(bucket_id, key, head.version_seq), row)
+        if head.flags & FLAG_NULL:
+            position = head.version_seq.to_bytes(8, "big")
+            self._txn.put(keys.null_position(bucket_id, key), position)
+
+    def _version_gone(self, record: Record) -> None:
+        current_key = keys.current(record.bucket_id, record.key)
+        row: bytes | None = self._txn.get(current_key)
+        if row is None:
+            return
+        head = unpack_head(row)
+        if _is_same_version(record, head):
+            self._promote(record.bucket_id, record.key, current_key, head)
+        else:
+            row = self._take_older(record)
+        if row is not None:
+            self._removed(record.bucket_id, record.key, row, 0)
+
+    def _promote(self, bucket_id: int, key: bytes, current_key: bytes, old: Head) -> None:
+        """Put the newest older version in the place of the current one, if there is any."""
+        prefix = keys.versions_prefix(bucket_id, key)
+        heir = next(iter(self._txn.scan(prefix, keys.after(prefix))), None)
+        if heir is None:
+            self._txn.delete(current_key)
+            self._count_current(bucket_id, old.flags, FLAG_DELETE_MARKER)
+            return
+        heir_key, heir_row = heir
+        heir_flags = unpack_head(heir_row).flags
+        self._txn.delete(heir_key)
+        self._txn.put(current_key, heir_row)
+        self._count_current(bucket_id, old.flags, heir_flags)
+        if heir_flags & FLAG_NULL:
+            self._txn.delete(keys.null_position(bucket_id, key))
+
+    def _count_current(self, bucket_id: int, old_flags: int, new_flags: int) -> None:
+        self._objects[bucket_id] += bool(old_flags & FLAG_DELETE_MARKER) - bool(
+            new_flags & FLAG_DELETE_MARKER
+        )
+
+    def _added(self, bucket_id: int, key: bytes, row: bytes) -> None:
+        head, body = unpack_head(row), row_body(row)
+        self._charge(head, 1)
+        self._versions[bucket_id] += 1
+        self._bytes[bucket_id] += schema.decode_size(body).size_bytes
+        if head.flags & FLAG_EXTENTS:
+            owner = bucket_id.to_bytes(4, "big") + key
+            for extent in schema.decode_version(body).extents:
+                self._use(extent, head.version_seq, 0, owner, is_version=True)
+
+    def _removed(self, bucket_id: int, key: bytes, row: bytes, heir_seq: int) -> None:
+        """Undo `_added`; the manifest stays if `heir_seq` is the same version rewritten."""
+        head, body = unpack_head(row), row_body(row)
+        self._charge(head, -1)
+        self._versions[bucket_id] -= 1
+        self._bytes[bucket_id] -= schema.decode_size(body).size_bytes
+        if head.flags & FLAG_EXTENTS:
+            for extent in schema.decode_version(body).extents:
+                self._release(extent, head.version_seq, 0)
+        if heir_seq != head.version_seq and head.flags & FLAG_MANIFEST:
+            self.drop_manifest(head.version_seq)
+
+    # --- manifests, uploads, parts --------------------------------------------------
+
+    def _manifest(self, record: Record) -> None:
+        body = schema.decode_manifest(record.body)
+        key = keys.manifest(record.version_seq, body.start_byte)
+        old = self._txn.get(key)
+        if old is not None:
+            self._manifest_removed(key, old)
+        # The owner's name goes along, for recovery to find manifests that nobody owns.
+        owner = record.bucket_id.to_bytes(4, "big") + record.key
+        row = self._row(record)
+        self._txn.put(key, row + owner + len(owner).to_bytes(2, "big"))
+        self._charge(unpack_head(row), 1)
+        for part in body.parts:
+            for extent in part.extents:
+                self._use(extent, record.version_seq, body.start_byte, key)
+
+    def drop_manifest(self, version_seq: int) -> None:
+        """Remove all manifest rows of a version."""
+        prefix = keys.manifest_prefix(version_seq)
+        for key, row in list(self._txn.scan(prefix, keys.after(prefix))):
+            self._txn.delete(key)
+            self._manifest_removed(key, row)
+
+    def _manifest_removed(self, key: bytes, row: bytes) -> None:
+        head = unpack_head(row)
+        self._charge(head, -1)
+        body = schema.decode_manifest(manifest_body(row))
+        for part in body.parts:
+            for extent in part.extents:
+                self._release(extent, head.version_seq, body.start_byte)
+
+    def _upload(self, record: Record) -> None:
+        upload_id = schema.decode_upload(record.body).upload_id
+        self._replace(keys.upload(record.bucket_id, record.key, upload_id), record)
+
+    def _upload_gone(self, record: Record) -> None:
+        upload_id = schema.decode_gone(record.body).upload_id
+        self._remove(keys.upload(record.bucket_id, record.key, upload_id))
+        prefix = keys.parts_prefix(upload_id)
+        for key, row in list(self._txn.scan(prefix, keys.after(prefix))):
+            self._txn.delete(key)
+            self._part_removed(row)
+
+    def _part(self, record: Record) -> None:
+        body = schema.decode_part(record.body)
+        key = keys.part(body.upload_id, body.part_number)
+        old = self._txn.get(key)
+        if old is not None:
+            self._part_removed(old)
+        row = self._row(record)
+        self._txn.put(key, row)
+        self._charge(unpack_head(row), 1)
+        for extent in body.extents:
+            self._use(extent, record.version_seq, 0, key)
+
+    def _part_removed(self, row: bytes) -> None:
+        head = unpack_head(row)
+        self._charge(head, -1)
+        for extent in schema.decode_part(row_body(row)).extents:
+            self._release(extent, head.version_seq, 0)
+
+    # --- buckets ----------------------------------------------------------------------
+
+    def _bucket(self, record: Record) -> None:
+        body = schema.decode_bucket(record.body)
+        self._replace(keys.bucket(record.key), record)
+        self._txn.put(keys.bucket_name(body.bucket_id), record.key)
+        self._objects[body.bucket_id] += 0
+
+    def _bucket_gone(self, record: Record) -> None:
+        self._remove(keys.bucket(record.key))
+        self._txn.delete(keys.bucket_name(record.bucket_id))
+        self._txn.delete(keys.counters(record.bucket_id))
+        for sums in (self._objects, self._versions, self._bytes):
+            sums.pop(record.bucket_id, None)
+
+    # --- segments of the log ------------------------------------------------------------
+
+    def _segments(self, record: Record) -> None:
+        """Make the log's segments exactly those that `record` names."""
+        self._write_segments()
+        body = schema.decode_segments(record.body)
+        wanted = {segment: row for segment, *row in body.segments}
+        rows = list(self._txn.scan(keys.SEGMENT, keys.after(keys.SEGMENT)))
+        present = {keys.parse_segment(key): SegmentRow.unpack(row) for key, row in rows}
+        for segment, row in present.items():
+            if row.kind != schema.SEGMENT_DATA and segment not in wanted:
+                self._txn.delete(keys.segment(segment))
+        for segment, (start_seq, end_seq, start_lsn) in wanted.items():
+            old = present.get(segment)
+            is_same = old is not None and old.start_seq == start_seq
+            live = (old.live_bytes, old.tombstone_bytes) if old and is_same else (0, 0)
+            new = SegmentRow(schema.SEGMENT_LOG, 1, start_seq, end_seq, start_lsn, *live)
+            if new != old:
+                self._txn.put(keys.segment(segment), new.pack())
+        if body.successor >= 0:
+            row = SegmentRow(schema.SEGMENT_NEXT)
+            self._txn.put(keys.segment(body.successor), row.pack())
+
+    def _segment_freed(self, record: Record) -> None:
+        self._write_segments()
+        segment = schema.decode_segment_freed(record.body).segment
+        if self._txn.delete(keys.segment(segment)):
+            self._quarantine(segment, 1)
+
+    # --- sums -------------------------------------------------------------------------
+
+    def _row(self, record: Record) -> bytes:
+        return pack_row(
+            Head(
+                record.lsn,
+                record.version_seq,
+                record.record_offset,
+                record.payload_offset,
+                record.record_bytes,
+                len(record.payload),
+                record.payload_xxh3,
+                record.flags,
+            ),
+            record.body,
+        )
+
+    def _replace(self, key: bytes, record: Record) -> None:
+        self._remove(key)
+        row = self._row(record)
+        self._txn.put(key, row)
+        self._charge(unpack_head(row), 1)
+
+    def _remove(self, key: bytes) -> None:
+        old = self._txn.get(key)
+        if old is not None:
+            self._txn.delete(key)
+            self._charge(unpack_head(old), -1)
+
+    def _charge(self, head: Head, sign: int) -> None:
+        segment = self._layout.segment_of(head.record_offset)
+        if self._first_lsns is not None and head.lsn < self._first_lsns.get(segment, head.lsn + 1):
+            return
+        self._live[segment] += sign * head.charge_bytes
+
+    def _use(
+        self,
+        extent: Extent,
+        owner_seq: int,
+        start_byte: int,
+        owner: bytes,
+        is_version: bool = False,
+    ) -> None:
+        segment, run = span(extent, self._layout, self._chunk_bytes)
+        key = keys.extent(segment, extent.offset_bytes, owner_seq, start_byte)
+        if not self._is_used(segment, extent):
+            self._live[segment] += stored_bytes(extent.length_bytes, self._chunk_bytes)
+            self._runs[segment] = max(run, self._runs.get(segment, 1))
+        row = ExtentRow(extent.length_bytes, extent.nonce, is_version, owner)
+        self._txn.put(key, row.pack())
+
+    def _release(self, extent: Extent, owner_seq: int, start_byte: int) -> None:
+        segment, run = span(extent, self._layout, self._chunk_bytes)
+        key = keys.extent(segment, extent.offset_bytes, owner_seq, start_byte)
+        row = self._txn.get(key)
+        if row is None or ExtentRow.unpack(row).nonce != extent.nonce:
+            return
+        self._txn.delete(key)
+        if not self._is_used(segment, extent):
+            self._live[segment] -= stored_bytes(extent.length_bytes, self._chunk_bytes)
+            if run > 1:
+                self._shrunk.add(segment)
+
+    def _is_used(self, segment: int, extent: Extent) -> bool:
+        """Whether some row uses this very extent, not another that once stood there."""
+        prefix = keys.extent_prefix(segment, extent.offset_bytes)
+        return any(
+            ExtentRow.unpack(row).nonce == extent.nonce
+            for _key, row in self._txn.scan(prefix, keys.after(prefix))
+        )
+
+    def _write_segments(self) -> None:
+        for segment in {*self._live, *self._tombstones, *self._runs, *self._shrunk}:
+            self._write_segment(segment)
+        for sums in (self._live, self._tombstones, self._runs):
+            sums.clear()
+        self._shrunk.clear()
+
+    def _write_segment(self, segment: int) -> None:
+        key = keys.segment(segment)
+        row = self._txn.get(key)
+        old = SegmentRow.unpack(row) if row else None
+        is_data = old.kind == schema.SEGMENT_DATA if old else segment in self._runs
+        if old is None and not is_data:
+            return  # a record moved out of a log segment that is gone already
+        old = old or SegmentRow(schema.SEGMENT_DATA)
+        live_bytes = old.live_bytes + self._live.get(segment, 0)
+        run = max(old.run, self._runs.get(segment, 1)) if is_data else 1
+        if is_data and live_bytes <= 0:
+            self._txn.delete(key)
+            self._quarantine(segment, run)
+            return
+        if segment in self._shrunk:
+            run = self._longest_run(segment)
+        tombstone_bytes = old.tombstone_bytes + self._tombstones.get(segment, 0)
+        new = old._replace(run=run, live_bytes=live_bytes, tombstone_bytes=tombstone_bytes)
+        self._txn.put(key, new.pack())
+
+    def _longest_run(self, segment: int) -> int:
+        prefix = keys.extents_prefix(segment)
+        run = 1
+        for key, row in self._txn.scan(prefix, keys.after(prefix)):
+            use = ExtentRow.unpack(row)
+            extent = Extent(keys.parse_extent(key)[1], use.length_bytes, use.nonce)
+            run = max(run, span(extent, self._layout, self._chunk_bytes)[1])
+        return run
+
+    def _quarantine(self, segment: int, run: int) -> None:
+        if self._quarantine_seq is not None:
+            key = keys.quarantine(self._quarantine_seq, segment)
+            self._txn.put(key, run.to_bytes(4, "little"))
+
+
+def _is_same_version(record: Record, head: Head) -> bool:
+    """Whether `record` is about the version of `head`: by number, or as the null version."""
+    if record.flags & FLAG_NULL:
+        return bool(head.flags & FLAG_NULL)
+    return record.version_seq == head.version_seq and not head.flags & FLAG_NULL
+
+
+def manifest_body(row: bytes) -> bytes:
+    """The record's body in a manifest row, which ends with its owner's name."""
+    owner_bytes = int.from_bytes(row[-2:], "big")
+    return row_body(row)[: -2 - owner_bytes]
+
+
+def manifest_owner(row: bytes) -> tuple[int, bytes]:
+    """(bucket id, key) of the object that a manifest row belongs to."""
+    owner_bytes = int.from_bytes(row[-2:], "big")
+    owner = row[-2 - owner_bytes : -2]
+    return int.from_bytes(owner[:4], "big"), owner[4:]

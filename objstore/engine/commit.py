@@ -1,0 +1,473 @@
+"""The write path: operations queue up, a leader commits them as one batch.
+
+Invariants:
+
+1. What is acknowledged is on the device: an operation's caller is told only after
+   the batch was written with forced unit access and the index transaction ended.
+2. The order of batches on the device is the order of index transactions, in all
+   processes: a batch is written while the index's write lock is held.
+3. The index never runs ahead of the log: if the device write fails, the
+   transaction is rolled back and this store writes no more until reopened.
+4. An operation that is refused leaves no trace; it decides before it emits.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from blockdev import BlockDevice, Clock, DeviceError, DeviceFullError
+from objstore.config import StoreConfig
+from objstore.engine.apply import Applier
+from objstore.engine.space import allocate
+from objstore.errors import (
+    InvalidArgumentError,
+    StoreClosedError,
+    StoreError,
+    StoreFullError,
+    StorePoisonedError,
+    StoreUnavailableError,
+)
+from objstore.index import keys, schema
+from objstore.index.base import Index, IndexFullError, WriteTransaction
+from objstore.index.schema import SegmentRow, SegmentsBody, Tail
+from objstore.log import format as log
+from objstore.log.format import (
+    ALIGNMENT_BYTES,
+    BATCH_HEAD_BYTES,
+    BatchBuilder,
+    Layout,
+    Record,
+    SegmentHead,
+    Superblock,
+)
+
+# A segments record: an entry of four packed integers a segment, and the rest.
+_SEGMENTS_ENTRY_BYTES = 34
+_SEGMENTS_BASE_BYTES = 256
+
+
+@dataclass(slots=True)
+class Decision:
+    """What an operation may look at, and take numbers from, while it decides."""
+
+    txn: WriteTransaction
+    now_ms: int
+    next_lsn: int
+    next_bucket_id: int
+
+    def take_bucket_id(self) -> int:
+        self.next_bucket_id += 1
+        return self.next_bucket_id - 1
+
+
+class Operation(Protocol):
+    """One mutation."""
+
+    @property
+    def size_bound_bytes(self) -> int:
+        """The most that its records can take in the log."""
+        ...
+
+    @property
+    def frees_space(self) -> bool:
+        """Whether it may use the reserve of a store that is full."""
+        ...
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        """The records to write, in order; or raise a `StoreError` and nothing happens."""
+        ...
+
+
+class _Ticket:
+    """An operation in the queue, and how to tell its caller."""
+
+    __slots__ = ("_wake", "callback", "error", "must_lead", "operation", "records")
+
+    def __init__(
+        self, operation: Operation, callback: Callable[[_Ticket], None] | None = None
+    ) -> None:
+        self.operation = operation
+        self.callback = callback
+        self.records: Sequence[Record] = ()
+        self.error: BaseException | None = None
+        self.must_lead = False
+        self._wake = threading.Lock()
+        self._wake.acquire()
+
+    def wait(self) -> None:
+        self._wake.acquire()
+
+    def wake(self) -> None:
+        self._wake.release()
+
+
+class Committer:
+    """Commits operations of many threads in batches; one per open store."""
+
+    def __init__(
+        self,
+        device: BlockDevice,
+        index: Index,
+        superblock: Superblock,
+        config: StoreConfig,
+        clock: Clock,
+        space_path: Path | None,
+    ) -> None:
+        self._device = device
+        self._index = index
+        self._superblock = superblock
+        self._layout = Layout.of(superblock)
+        self._config = config
+        self._clock = clock
+        self._space_path = space_path
+        self._mutex = threading.Lock()
+        self._queue: deque[_Ticket] = deque()
+        self._is_led = False
+        self._failure: StoreUnavailableError | None = None
+        self._thread: threading.Thread | None = None
+        self._thread_wake = threading.Semaphore(0)
+        self._thread_leads = False
+        self._zeroed = (-1, 0)
+        self.batches = 0
+
+    # --- callers ------------------------------------------------------------------
+
+    def commit(self, operation: Operation) -> Sequence[Record]:
+        """Commit `operation` and return its records, placed; blocks until durable.
+
+        Raises:
+            StoreError: what the operation decided, or why the store cannot write.
+        """
+        ticket = _Ticket(operation)
+        if not self._enqueue(ticket):
+            ticket.wait()
+        else:
+            ticket.must_lead = True
+        if ticket.must_lead:
+            self._lead()
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.records
+
+    def submit(
+        self,
+        operation: Operation,
+        done: Callable[[Sequence[Record], BaseException | None], None],
+    ) -> None:
+        """Commit `operation` in the background; `done` is called from another thread.
+
+        Raises:
+            StoreUnavailableError: the queue is full, or the store cannot write.
+        """
+        ticket = _Ticket(operation, lambda ended: done(ended.records, ended.error))
+        if self._thread is None:
+            self._start_thread()
+        if self._enqueue(ticket):
+            self._hand_to_thread()
+
+    def close(self) -> None:
+        """Refuse what comes from now on; what is queued is still committed."""
+        with self._mutex:
+            self._failure = self._failure or StoreClosedError("the store is closed; open it again")
+            thread = self._thread
+        if thread is not None:
+            self._thread_wake.release()
+            thread.join()
+
+    def poison(self, error: DeviceError) -> StorePoisonedError:
+        """The device failed: write no more."""
+        failure = StorePoisonedError(
+            f"the device failed ({error}); reopen the store and run `objstore check`"
+        )
+        with self._mutex:
+            self._failure = failure
+        return failure
+
+    def raise_if_unusable(self) -> None:
+        """Raises what stands in the way of any write."""
+        if self._failure is not None:
+            raise self._failure
+
+    # --- leader and followers -------------------------------------------------------
+
+    def _enqueue(self, ticket: _Ticket) -> bool:
+        """Queue `ticket`; whether its caller has to lead."""
+        if ticket.operation.size_bound_bytes > self._layout.segment_bytes // 2:
+            raise InvalidArgumentError(
+                f"an operation of {ticket.operation.size_bound_bytes} bytes does not fit into a "
+                f"log segment of {self._layout.segment_bytes}; make the store with larger segments"
+            )
+        with self._mutex:
+            self.raise_if_unusable()
+            if len(self._queue) >= self._config.queue_ops:
+                raise StoreUnavailableError("too many writers are waiting; slow down and retry")
+            self._queue.append(ticket)
+            leads = not self._is_led
+            self._is_led = True
+            return leads
+
+    def _lead(self) -> None:
+        """Commit the head of the queue, then hand the lead on."""
+        with self._mutex:
+            batch = self._gather()
+        self._commit_batch(batch)
+        with self._mutex:
+            heir = self._queue[0] if self._queue else None
+            self._is_led = heir is not None
+        # The heir first: its batch is what everybody else waits for.
+        if heir is not None:
+            if heir.callback is None:
+                heir.must_lead = True
+                heir.wake()
+            else:
+                self._hand_to_thread()
+        elif self._failure is not None:
+            self._thread_wake.release()  # it may be waiting for the queue to run dry
+        for ticket in batch:
+            if ticket.callback is not None:
+                ticket.callback(ticket)
+            elif not ticket.must_lead:
+                ticket.wake()
+
+    def _gather(self) -> list[_Ticket]:
+        batch: list[_Ticket] = []
+        total_bytes = 0
+        limit_bytes = min(self._config.batch_bytes, self._layout.segment_bytes // 4)
+        while self._queue and len(batch) < self._config.batch_ops:
+            total_bytes += self._queue[0].operation.size_bound_bytes
+            if batch and total_bytes > limit_bytes:
+                break
+            batch.append(self._queue.popleft())
+        return batch
+
+    def _start_thread(self) -> None:
+        with self._mutex:
+            self.raise_if_unusable()
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="objstore-commit", daemon=True
+                )
+                self._thread.start()
+
+    def _hand_to_thread(self) -> None:
+        self._thread_leads = True
+        self._thread_wake.release()
+
+    def _run(self) -> None:
+        while True:
+            self._thread_wake.acquire()
+            if self._thread_leads:
+                self._thread_leads = False
+                self._lead()
+            with self._mutex:
+                if self._failure is not None and not self._is_led:
+                    return
+
+    # --- one batch ------------------------------------------------------------------
+
+    def _commit_batch(self, batch: list[_Ticket]) -> None:
+        try:
+            again = True
+            while again:
+                with self._index.write() as txn:
+                    again = self._write_batch(txn, batch)
+        except _NothingToWriteError:
+            pass
+        except DeviceFullError as error:
+            _fail(batch, StoreFullError(f"no space left for the log: {error}"))
+        except IndexFullError as error:
+            _fail(batch, StoreFullError(f"no space left for the index: {error}"))
+        except DeviceError as error:
+            _fail(batch, self.poison(error))
+        except BaseException as error:
+            # A defect, not a refusal: nothing of the batch happened, everybody hears of it.
+            _fail(batch, error)
+
+    def _write_batch(self, txn: WriteTransaction, batch: list[_Ticket]) -> bool:
+        """Decide, write, update the index; whether the batch must be tried once more."""
+        self.raise_if_poisoned()
+        row = txn.get(keys.TAIL)
+        assert row is not None, "a store has a tail from the moment it is made"
+        tail = Tail.unpack(row)
+        bound_bytes = BATCH_HEAD_BYTES + sum(ticket.operation.size_bound_bytes for ticket in batch)
+        roll = _Roll.plan(txn, tail, self._layout, bound_bytes)
+        has_space = roll.successor >= 0 and self._has_reserve()
+        builder = BatchBuilder(roll.offset_bytes, tail.next_seq, tail.next_lsn, tail.previous_hash)
+        applier = Applier(txn, self._layout, self._superblock.chunk_bytes, tail.next_seq)
+        if roll.record is not None:
+            builder.place(roll.record)
+            applier.apply(roll.record)
+        now_ms = self._clock.now_ns() // 1_000_000
+        decision = Decision(txn, now_ms, builder.next_lsn, tail.next_bucket_id)
+        decided = int(roll.record is not None and not roll.is_new_segment)
+        for ticket in () if roll.goes_alone else batch:
+            if not has_space and not ticket.operation.frees_space:
+                ticket.error = StoreFullError("the store is full; delete something, then retry")
+                continue
+            try:
+                records = ticket.operation.decide(decision)
+            except StoreError as error:
+                ticket.error = error
+                continue
+            for record in records:
+                builder.place(record)
+                applier.apply(record)
+            decided += len(records)
+            decision.next_lsn = builder.next_lsn
+            ticket.records = records
+        if not decided:
+            # Nothing to say: the roll, if any, is taken back with the transaction.
+            raise _NothingToWriteError
+        applier.finish()
+        data, check = builder.finish(
+            log_bytes=tail.log_bytes,
+            time_ms=decision.now_ms,
+            next_bucket_id=decision.next_bucket_id,
+        )
+        self._write(txn, roll, tail, data)
+        txn.put(
+            keys.TAIL,
+            Tail(
+                tail.next_seq + 1,
+                builder.next_lsn,
+                roll.segment,
+                roll.offset_bytes + len(data),
+                check,
+                tail.log_bytes + len(data),
+                decision.next_bucket_id,
+                roll.successor,
+                roll.log_segments,
+            ).pack(),
+        )
+        self.batches += 1
+        return roll.goes_alone
+
+    def _write(self, txn: WriteTransaction, roll: _Roll, tail: Tail, data: bytes) -> None:
+        """One durable write: the segment's head if it is new, the batch, zeroes ahead."""
+        offset_bytes = roll.offset_bytes
+        ahead_bytes = self._zero_ahead(txn, roll.segment, offset_bytes + len(data))
+        if ahead_bytes:
+            data += bytes(ahead_bytes)
+        if roll.is_new_segment:
+            head = SegmentHead(
+                self._superblock.store_id, roll.segment, tail.next_seq, tail.previous_hash
+            ).pack()
+            data = head + data
+            offset_bytes -= len(head)
+        self._device.write(offset_bytes, data, fua=True)
+
+    def _zero_ahead(self, txn: WriteTransaction, segment: int, end: int) -> int:
+        """How many zeroes to write after the batch that ends at `end`.
+
+        Nothing beyond the tail matters to anybody, so that writing there is always
+        safe; how far it was done is shared so that each byte is zeroed once.
+        """
+        if self._zeroed[0] == segment and end <= self._zeroed[1]:
+            return 0
+        row = txn.get(keys.ZEROED)
+        if row is not None:
+            self._zeroed = (
+                int.from_bytes(row[:4], "little"),
+                int.from_bytes(row[4:], "little"),
+            )
+            if self._zeroed[0] == segment and end <= self._zeroed[1]:
+                return 0
+        limit = self._layout.offset(segment) + self._layout.segment_bytes
+        want_bytes = min(self._config.zero_ahead_bytes, self._layout.segment_bytes // 16)
+        ahead_bytes = min(want_bytes, limit - end)
+        self._zeroed = (segment, end + ahead_bytes)
+        txn.put(
+            keys.ZEROED, segment.to_bytes(4, "little") + (end + ahead_bytes).to_bytes(8, "little")
+        )
+        return ahead_bytes
+
+    def raise_if_poisoned(self) -> None:
+        """Raises the failure of the device, but not that the store is being closed."""
+        if isinstance(self._failure, StorePoisonedError):
+            raise self._failure
+
+    def _has_reserve(self) -> bool:
+        if self._space_path is None:
+            return True
+        stat = os.statvfs(self._space_path)
+        return stat.f_bavail * stat.f_frsize > self._config.reserve_bytes
+
+
+class _NothingToWriteError(Exception):
+    """Every operation of the batch was refused or had nothing to do."""
+
+
+def _fail(batch: list[_Ticket], error: BaseException) -> None:
+    for ticket in batch:
+        ticket.records = ()
+        ticket.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class _Roll:
+    """Where the next batch goes, and the segments record that this takes.
+
+    A log segment names its successor while it is open, so that recovery finds the
+    next one by name.  The end of every segment is kept free for a batch that names
+    a successor late, after space was found.
+    """
+
+    segment: int
+    offset_bytes: int
+    successor: int
+    log_segments: int
+    record: Record | None = None
+    is_new_segment: bool = False
+    goes_alone: bool = False
+
+    @classmethod
+    def plan(cls, txn: WriteTransaction, tail: Tail, layout: Layout, bound_bytes: int) -> _Roll:
+        """Raises `StoreFullError` if the log cannot go on at all."""
+        left_bytes = layout.offset(tail.segment) + layout.segment_bytes - tail.offset_bytes
+        # Room for this batch with a record of its own, and for one more after it.
+        slack_bytes = _segments_bound_bytes(tail.log_segments + 1)
+        fits = bound_bytes + 2 * slack_bytes <= left_bytes
+        stay = (tail.segment, tail.offset_bytes)
+        if tail.successor >= 0 and fits:
+            return cls(*stay, tail.successor, tail.log_segments)
+        successor = allocate(txn, layout, 1)
+        if tail.successor >= 0:
+            record, count = _segments_record(txn, tail, tail.successor, successor)
+            offset_bytes = layout.offset(tail.successor) + ALIGNMENT_BYTES
+            return cls(tail.successor, offset_bytes, successor, count, record, is_new_segment=True)
+        if successor >= 0 and slack_bytes <= left_bytes:
+            record, count = _segments_record(txn, tail, tail.segment, successor)
+            return cls(*stay, successor, count, record, goes_alone=not fits)
+        if fits:
+            return cls(*stay, -1, tail.log_segments)
+        raise StoreFullError("the store is full: the log has no room left to grow into")
+
+
+def _segments_bound_bytes(segments: int) -> int:
+    """What a batch with nothing but a segments record takes at most."""
+    return log.align_up(BATCH_HEAD_BYTES + _SEGMENTS_BASE_BYTES + segments * _SEGMENTS_ENTRY_BYTES)
+
+
+def _segments_record(
+    txn: WriteTransaction, tail: Tail, current: int, successor: int
+) -> tuple[Record, int]:
+    """The record that names the log's segments as they will be, and their number."""
+    segments = []
+    for key, row in txn.scan(keys.SEGMENT, keys.after(keys.SEGMENT)):
+        segment = SegmentRow.unpack(row)
+        if segment.kind == schema.SEGMENT_LOG:
+            is_open = segment.end_seq == 0 and current != tail.segment
+            end_seq = tail.next_seq - 1 if is_open else segment.end_seq
+            name = keys.parse_segment(key)
+            segments.append((name, segment.start_seq, end_seq, segment.start_lsn))
+    if not segments or current != tail.segment:
+        segments.append((current, tail.next_seq, 0, tail.next_lsn))
+    segments.sort(key=lambda entry: entry[1])
+    body = schema.encode(SegmentsBody(current, successor, segments))
+    return Record(log.SEGMENTS, 0, b"", body), len(segments)

@@ -1,0 +1,368 @@
+"""Giving space back while serving: what lives in a sparse segment moves on.
+
+Log segments.  Every record that the index still stands on is written again at the
+log's end, with a new number and the same content; then the segment is given up
+with a record of its own.  A tombstone keeps older records of its entity from
+coming back in a replay; it may be dropped once nothing older can be replayed:
+no log segment begins before it, and every kept checkpoint is newer.
+
+Data segments.  Each extent is read, checked, written elsewhere, and then every
+record that uses it is written again with the new place, in one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from objstore.engine.apply import manifest_body, manifest_owner
+from objstore.engine.commit import Decision
+from objstore.engine.core import Core
+from objstore.engine.extent_writer import ExtentWriter
+from objstore.engine.extents import CHECKSUM_BYTES, chunk_count, seed, table_offset
+from objstore.errors import CorruptionError
+from objstore.index import keys, schema
+from objstore.index.base import ReadTransaction
+from objstore.index.schema import (
+    Extent,
+    ExtentRow,
+    GoneBody,
+    SegmentFreedBody,
+    SegmentRow,
+    row_body,
+    unpack_head,
+)
+from objstore.log import format as log
+from objstore.log.format import FormatError, Record, SegmentHead
+from objstore.log.reader import read_batches, read_bytes, read_segment_head
+
+_GROUP_BYTES = 1024 * 1024
+_GROUP_RECORDS = 256
+
+
+# --- the log ----------------------------------------------------------------------
+
+
+def row_key_of(record: Record) -> bytes | None:
+    """The index row that stands on a record of this kind; None if none does.
+
+    For a version it is where the current one would be; see `find_version_row`.
+    """
+    match record.kind:
+        case log.BUCKET:
+            return keys.bucket(record.key)
+        case log.MANIFEST:
+            start_byte = schema.decode_manifest(record.body).start_byte
+            return keys.manifest(record.version_seq, start_byte)
+        case log.UPLOAD:
+            upload_id = schema.decode_upload(record.body).upload_id
+            return keys.upload(record.bucket_id, record.key, upload_id)
+        case log.PART:
+            body = schema.decode_part(record.body)
+            return keys.part(body.upload_id, body.part_number)
+    return None
+
+
+def is_live(txn: ReadTransaction, record: Record) -> bool:
+    """Whether the index stands on this very record."""
+    if record.kind == log.VERSION:
+        row = txn.get(keys.current(record.bucket_id, record.key))
+        if row is not None and unpack_head(row).lsn == record.lsn:
+            return True
+        row = txn.get(keys.version(record.bucket_id, record.key, record.version_seq))
+    else:
+        key = row_key_of(record)
+        row = txn.get(key) if key is not None else None
+    return row is not None and unpack_head(row).lsn == record.lsn
+
+
+def is_gone(txn: ReadTransaction, record: Record) -> bool:
+    """Whether what a tombstone buried is still absent, so that it has work to do.
+
+    If the entity is back, its newer record buries the older ones by itself.
+    """
+    match record.kind:
+        case log.BUCKET_GONE:
+            return txn.get(keys.bucket(record.key)) is None
+        case log.UPLOAD_GONE:
+            upload_id = schema.decode_gone(record.body).upload_id
+            return txn.get(keys.upload(record.bucket_id, record.key, upload_id)) is None
+    row = txn.get(keys.current(record.bucket_id, record.key))
+    if record.flags & schema.FLAG_NULL:
+        is_current_null = row is not None and unpack_head(row).flags & schema.FLAG_NULL
+        null = keys.null_position(record.bucket_id, record.key)
+        return not is_current_null and txn.get(null) is None
+    if row is not None and unpack_head(row).version_seq == record.version_seq:
+        return False
+    older = keys.version(record.bucket_id, record.key, record.version_seq)
+    return txn.get(older) is None
+
+
+class MoveRecords:
+    """Write records again, those that are still needed at the moment of the commit."""
+
+    frees_space = True
+
+    def __init__(self, records: Sequence[Record], keep_tombstones_from: int) -> None:
+        self._records = records
+        self._keep_from = keep_tombstones_from
+        self.size_bound_bytes = sum(record.stored_bytes + 64 for record in records)
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        moved = []
+        for record in self._records:
+            if record.kind in log.TOMBSTONES:
+                kept = self._tombstone(decision.txn, record)
+                if kept is not None:
+                    moved.append(kept)
+            elif is_live(decision.txn, record):
+                moved.append(_again(record, record.body))
+        return moved
+
+    def _tombstone(self, txn: ReadTransaction, record: Record) -> Record | None:
+        body = schema.decode_gone(record.body)
+        origin_lsn = body.origin_lsn or record.lsn
+        if origin_lsn < self._keep_from or not is_gone(txn, record):
+            return None
+        return _again(record, schema.encode(GoneBody(origin_lsn, body.upload_id)))
+
+
+def _again(record: Record, body: bytes) -> Record:
+    return Record(
+        record.kind,
+        record.bucket_id,
+        record.key,
+        body,
+        record.version_seq,
+        record.flags,
+        record.payload,
+        record.payload_xxh3,
+    )
+
+
+class FreeSegment:
+    """Give up a log segment in which nothing lives any more."""
+
+    frees_space = True
+    size_bound_bytes = log.RECORD_HEAD_BYTES + 64
+
+    def __init__(self, segment: int, start_seq: int) -> None:
+        self._segment, self._start_seq = segment, start_seq
+        self.has_live = False
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        row = decision.txn.get(keys.segment(self._segment))
+        segment = SegmentRow.unpack(row) if row else None
+        if segment is None or segment.start_seq != self._start_seq or not segment.end_seq:
+            return []
+        if segment.live_bytes:
+            self.has_live = True
+            return []
+        body = schema.encode(SegmentFreedBody(self._segment, self._start_seq))
+        return [Record(log.SEGMENT_FREED, 0, b"", body)]
+
+
+def oldest_replayable_lsn(core: Core, checkpoint_lsns: Iterable[int], without: int) -> int:
+    """The least record number from which on a replay may bring records back.
+
+    Tombstones from there on are needed; `without` is the segment about to go.
+    """
+    with core.index.read() as txn:
+        starts = [
+            row.start_lsn
+            for segment, row in segments_of(txn)
+            if row.kind == schema.SEGMENT_LOG and segment != without
+        ]
+    # A tombstone buries what is older than itself: it is needed while a segment
+    # begins before it, or a checkpoint was taken before it.
+    return min([*starts, *checkpoint_lsns], default=0)
+
+
+def segments_of(txn: ReadTransaction) -> Iterator[tuple[int, SegmentRow]]:
+    for key, row in txn.scan(keys.SEGMENT, keys.after(keys.SEGMENT)):
+        yield keys.parse_segment(key), SegmentRow.unpack(row)
+
+
+def compact_log_segment(core: Core, segment: int, checkpoint_lsns: Iterable[int]) -> bool:
+    """Move what lives in a sealed log segment and give it up; whether it was given up.
+
+    Raises:
+        CorruptionError: a batch of the segment is damaged; it is left as it is.
+    """
+    with core.index.read() as txn:
+        row = txn.get(keys.segment(segment))
+    info = SegmentRow.unpack(row) if row else None
+    if info is None or info.kind != schema.SEGMENT_LOG or not info.end_seq:
+        return False
+    head = read_segment_head(core.device, core.layout, segment, core.superblock.store_id)
+    if head is None or head.start_seq != info.start_seq:
+        raise CorruptionError(f"log segment {segment} has lost its head; run `objstore check`")
+    needed_from = oldest_replayable_lsn(core, checkpoint_lsns, segment)
+    group: list[Record] = []
+    group_bytes = 0
+    for record in _sealed_records(core, head, info.end_seq):
+        group.append(record)
+        group_bytes += record.stored_bytes
+        if group_bytes >= _GROUP_BYTES or len(group) >= _GROUP_RECORDS:
+            core.committer.commit(MoveRecords(group, needed_from))
+            group, group_bytes = [], 0
+    if group:
+        core.committer.commit(MoveRecords(group, needed_from))
+    free = FreeSegment(segment, info.start_seq)
+    return bool(core.committer.commit(free))
+
+
+def _sealed_records(core: Core, head: SegmentHead, end_seq: int) -> Iterator[Record]:
+    """Records of a sealed segment that may still be needed, each checked."""
+    last_seq = head.start_seq - 1
+    for batch in read_batches(core.device, core.layout, head):
+        if isinstance(batch, FormatError):
+            break
+        last_seq = batch.head.seq
+        with core.index.read() as txn:
+            wanted = [
+                record
+                for record in batch.records
+                if record.kind in log.TOMBSTONES or is_live(txn, record)
+            ]
+        yield from wanted
+        if last_seq == end_seq:
+            return
+    if last_seq < end_seq:
+        raise CorruptionError(
+            f"log segment {head.segment} ends at batch {last_seq} instead of {end_seq}; "
+            "run `objstore check`"
+        )
+
+
+# --- data segments ------------------------------------------------------------------
+
+
+class MoveExtent:
+    """Point every record that uses an extent at a copy of it."""
+
+    frees_space = True
+
+    def __init__(self, core: Core, segment: int, old: Extent, new: Sequence[Extent]) -> None:
+        self._segment, self._old, self._new = segment, old, list(new)
+        with core.index.read() as txn:
+            owners = self._owner_rows(txn)
+        self.size_bound_bytes = 1024 + sum(len(row) + 1200 + 32 * len(new) for _k, row in owners)
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        return [self._rewritten(key, row) for key, row in self._owner_rows(decision.txn)]
+
+    def _owner_rows(self, txn: ReadTransaction) -> list[tuple[bytes, bytes]]:
+        """(key, row) of all that uses the extent now."""
+        prefix = keys.extent_prefix(self._segment, self._old.offset_bytes)
+        found: dict[bytes, bytes] = {}
+        for key, row in txn.scan(prefix, keys.after(prefix)):
+            use = ExtentRow.unpack(row)
+            if use.nonce != self._old.nonce:
+                continue
+            owner = use.owner
+            if use.is_version:
+                owner = _version_row_key(txn, owner, keys.parse_extent(key)[2])
+            owner_row = txn.get(owner)
+            assert owner_row is not None, f"an extent row names an owner that is not there: {key!r}"
+            found[owner] = owner_row
+        return list(found.items())
+
+    def _rewritten(self, key: bytes, row: bytes) -> Record:
+        head = unpack_head(row)
+        kind = key[:1]
+        if kind == b"p":
+            part = schema.decode_part(row_body(row))
+            part = msgspec.structs.replace(part, extents=self._moved(part.extents))
+            # A part's record names its key only for whoever reads the log; the row
+            # does not keep it, and nothing is looked up by it.
+            return Record(log.PART, 0, b"", schema.encode(part), head.version_seq, head.flags)
+        if kind == b"m":
+            manifest = schema.decode_manifest(manifest_body(row))
+            parts = [
+                msgspec.structs.replace(part, extents=self._moved(part.extents))
+                for part in manifest.parts
+            ]
+            manifest = msgspec.structs.replace(manifest, parts=parts)
+            bucket_id, name = manifest_owner(row)
+            body = schema.encode(manifest)
+            return Record(log.MANIFEST, bucket_id, name, body, head.version_seq, head.flags)
+        version = schema.decode_version(row_body(row))
+        version = msgspec.structs.replace(version, extents=self._moved(version.extents))
+        bucket_id, name = _version_owner(key)
+        body = schema.encode(version)
+        return Record(log.VERSION, bucket_id, name, body, head.version_seq, head.flags)
+
+    def _moved(self, extents: Sequence[Extent]) -> list[Extent]:
+        moved: list[Extent] = []
+        for extent in extents:
+            moved += self._new if extent == self._old else [extent]
+        return moved
+
+
+def _version_row_key(txn: ReadTransaction, owner: bytes, version_seq: int) -> bytes:
+    bucket_id, name = int.from_bytes(owner[:4], "big"), owner[4:]
+    key = keys.current(bucket_id, name)
+    row = txn.get(key)
+    if row is not None and unpack_head(row).version_seq == version_seq:
+        return key
+    return keys.version(bucket_id, name, version_seq)
+
+
+def _version_owner(row_key: bytes) -> tuple[int, bytes]:
+    """(bucket id, key) of an ``o`` or ``v`` row's key."""
+    bucket_id = int.from_bytes(row_key[1:5], "big")
+    if row_key.startswith(b"o"):
+        return bucket_id, row_key[5:]
+    return bucket_id, keys.unterminated(row_key, 5)[0]
+
+
+def compact_data_segment(core: Core, segment: int) -> int:
+    """Move every extent out of a data segment; how many were moved.
+
+    Raises:
+        CorruptionError: an extent does not match its checksums; it stays.
+        StoreFullError: there is nowhere to move it to.
+    """
+    prefix = keys.extents_prefix(segment)
+    with core.index.read() as txn:
+        extents = {
+            Extent(keys.parse_extent(key)[1], use.length_bytes, use.nonce)
+            for key, row in txn.scan(prefix, keys.after(prefix))
+            for use in (ExtentRow.unpack(row),)
+        }
+    for extent in sorted(extents, key=lambda extent: extent.offset_bytes):
+        writer = ExtentWriter(core, extent.length_bytes)
+        try:
+            for piece in verified_pieces(core, extent):
+                writer.write(piece)
+            writer.finish()
+            core.flush()
+            core.committer.commit(MoveExtent(core, segment, extent, writer.extents))
+        finally:
+            writer.settle()
+    return len(extents)
+
+
+def verified_pieces(core: Core, extent: Extent) -> Iterator[memoryview]:
+    """The extent's data in whole chunks, each checked.
+
+    Raises:
+        CorruptionError: a chunk does not match its checksum.
+    """
+    chunk_bytes = core.superblock.chunk_bytes
+    chunks = chunk_count(extent.length_bytes, chunk_bytes)
+    table_at = extent.offset_bytes + table_offset(extent.length_bytes)
+    table = memoryview(read_bytes(core.device, table_at, chunks * CHECKSUM_BYTES))
+    for chunk in range(chunks):
+        start = chunk * chunk_bytes
+        length = min(chunk_bytes, extent.length_bytes - start)
+        data = read_bytes(core.device, extent.offset_bytes + start, length)
+        expected = int.from_bytes(table[chunk * 8 : chunk * 8 + 8], "little")
+        if xxh3_64_intdigest(data, seed(extent.nonce, chunk)) != expected:
+            raise CorruptionError(
+                f"chunk {chunk} of the extent at {extent.offset_bytes} does not match its checksum"
+            )
+        yield memoryview(data)

@@ -1,0 +1,463 @@
+"""Multipart uploads: parts are extents; completing one writes metadata alone."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+
+from blockdev import Buffer
+from objstore.config import MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS
+from objstore.engine import rows
+from objstore.engine.commit import Decision
+from objstore.engine.conditions import check_write
+from objstore.engine.core import Core, encode_key
+from objstore.engine.listing import fold
+from objstore.engine.put import BodyStream, attributes_bound_bytes, current_etag, info_of
+from objstore.errors import (
+    EntityTooLargeError,
+    EntityTooSmallError,
+    InvalidArgumentError,
+    InvalidPartError,
+    InvalidPartOrderError,
+    NoSuchUploadError,
+)
+from objstore.index import keys, schema
+from objstore.index.base import ReadTransaction
+from objstore.index.schema import (
+    FLAG_DELETE_MARKER,
+    FLAG_MANIFEST,
+    FLAG_NULL,
+    GoneBody,
+    ManifestBody,
+    ManifestPart,
+    PartBody,
+    UploadBody,
+    VersionBody,
+)
+from objstore.log import format as log
+from objstore.log.format import Record
+from objstore.model import (
+    Checksum,
+    CompletedPart,
+    Conditions,
+    ObjectAttributes,
+    ObjectInfo,
+    PartInfo,
+    PartPage,
+    UploadInfo,
+    UploadPage,
+)
+
+_BODY_BOUND_BYTES = 512
+_CHECKSUM_BOUND_BYTES = 160
+_EXTENT_BOUND_BYTES = 32
+_PARTS_A_MANIFEST = 32
+
+
+def decode_upload_id(upload_id: str) -> bytes:
+    """Raises `NoSuchUploadError` for what was never an upload id of this store."""
+    try:
+        decoded = bytes.fromhex(upload_id)
+    except ValueError:
+        decoded = b""
+    if len(decoded) != 16:
+        raise NoSuchUploadError(f"there is no upload {upload_id!r}")
+    return decoded
+
+
+def find_upload(core: Core, txn: ReadTransaction, bucket: str, key: bytes, upload: bytes) -> bytes:
+    """The upload's row.
+
+    Raises:
+        NoSuchBucketError, NoSuchUploadError: there is no such thing.
+    """
+    row = txn.get(keys.upload(core.bucket(txn, bucket).bucket_id, key, upload))
+    if row is None:
+        raise NoSuchUploadError(f"there is no upload {upload.hex()} of {key.decode()!r}")
+    return row
+
+
+# --- create and abort -------------------------------------------------------------
+
+
+class CreateUpload:
+    frees_space = False
+
+    def __init__(
+        self,
+        core: Core,
+        bucket: str,
+        key: str,
+        attributes: ObjectAttributes,
+        checksum: tuple[str, str],
+    ) -> None:
+        self._core, self._bucket, self._key = core, bucket, encode_key(key)
+        self._attributes, self._checksum = attributes, checksum
+        self._upload_id = core.entropy.token_bytes(16)
+        self.size_bound_bytes = (
+            _BODY_BOUND_BYTES + len(self._key) + attributes_bound_bytes(attributes)
+        )
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        bucket_id = self._core.bucket(decision.txn, self._bucket).bucket_id
+        attributes = self._attributes
+        body = UploadBody(
+            self._upload_id,
+            decision.now_ms,
+            dict(attributes.headers),
+            dict(attributes.metadata),
+            dict(attributes.tags),
+            attributes.storage_class,
+            attributes.owner,
+            *self._checksum,
+        )
+        return [Record(log.UPLOAD, bucket_id, self._key, schema.encode(body))]
+
+
+class AbortUpload:
+    frees_space = True
+
+    def __init__(self, core: Core, bucket: str, key: str, upload_id: str) -> None:
+        self._core, self._bucket, self._key = core, bucket, encode_key(key)
+        self._upload_id = decode_upload_id(upload_id)
+        self.size_bound_bytes = _BODY_BOUND_BYTES + len(self._key)
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        find_upload(self._core, decision.txn, self._bucket, self._key, self._upload_id)
+        bucket_id = self._core.bucket(decision.txn, self._bucket).bucket_id
+        return [upload_gone(bucket_id, self._key, self._upload_id)]
+
+
+def upload_gone(bucket_id: int, key: bytes, upload_id: bytes) -> Record:
+    return Record(log.UPLOAD_GONE, bucket_id, key, schema.encode(GoneBody(0, upload_id)))
+
+
+def create(
+    core: Core, bucket: str, key: str, attributes: ObjectAttributes, checksum: tuple[str, str]
+) -> UploadInfo:
+    (record,) = core.commit(CreateUpload(core, bucket, key, attributes, checksum))
+    return rows.upload_info(bucket, key, schema.decode_upload(record.body))
+
+
+def head(core: Core, bucket: str, key: str, upload_id: str) -> UploadInfo:
+    upload = decode_upload_id(upload_id)
+    with core.index.read() as txn:
+        row = find_upload(core, txn, bucket, encode_key(key), upload)
+    return rows.upload_info(bucket, key, schema.decode_upload(schema.row_body(row)))
+
+
+# --- parts ------------------------------------------------------------------------
+
+
+class PutPart:
+    """Make an uploaded part known; it replaces an earlier one of its number."""
+
+    frees_space = False
+
+    def __init__(self, core: Core, bucket: str, key: bytes, body: PartBody) -> None:
+        self._core, self._bucket, self._key, self._body = core, bucket, key, body
+        self.size_bound_bytes = (
+            _BODY_BOUND_BYTES
+            + len(key)
+            + _CHECKSUM_BOUND_BYTES * len(body.checksums)
+            + _EXTENT_BOUND_BYTES * len(body.extents)
+        )
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        find_upload(self._core, decision.txn, self._bucket, self._key, self._body.upload_id)
+        bucket_id = self._core.bucket(decision.txn, self._bucket).bucket_id
+        body = PartBody(
+            self._body.upload_id,
+            self._body.part_number,
+            self._body.size_bytes,
+            decision.now_ms,
+            self._body.etag,
+            self._body.checksums,
+            self._body.extents,
+        )
+        return [Record(log.PART, bucket_id, self._key, schema.encode(body))]
+
+
+class PartStream(BodyStream):
+    """A part under way; see `ObjectStore.open_part`."""
+
+    limit_bytes = MAX_PART_BYTES
+
+    def __init__(
+        self,
+        core: Core,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        size_bytes: int | None,
+        hashers: Sequence[Callable[[Buffer], object]],
+    ) -> None:
+        # Parts always lie in extents, however small: their object shares them later.
+        super().__init__(core, size_bytes, hashers, 0)
+        if not 1 <= part_number <= MAX_PARTS:
+            raise InvalidArgumentError(
+                f"part number {part_number} is not between 1 and {MAX_PARTS}",
+                "partNumber",
+                str(part_number),
+            )
+        self._bucket, self._key = bucket, encode_key(key)
+        self._upload, self._part_number = decode_upload_id(upload_id), part_number
+        with core.index.read() as txn:
+            find_upload(core, txn, bucket, self._key, self._upload)
+
+    def commit(self, *, checksums: tuple[Checksum, ...] = ()) -> PartInfo:
+        """Make the part known; durable on return.
+
+        Raises:
+            NoSuchUploadError: the upload was completed or aborted meanwhile.
+        """
+        try:
+            self.finish()
+            body = PartBody(
+                self._upload,
+                self._part_number,
+                self.size_bytes,
+                0,
+                self.md5,
+                rows.checksum_rows(checksums),
+                self._durable_extents(),
+            )
+            (record,) = self._core.commit(PutPart(self._core, self._bucket, self._key, body))
+        finally:
+            self.abort()
+        return rows.part_info(schema.decode_part(record.body))
+
+
+def list_parts(
+    core: Core, bucket: str, key: str, upload_id: str, after: int, limit: int
+) -> PartPage:
+    """See `ObjectStore.list_parts`."""
+    upload = decode_upload_id(upload_id)
+    with core.index.read() as txn:
+        row = find_upload(core, txn, bucket, encode_key(key), upload)
+        info = rows.upload_info(bucket, key, schema.decode_upload(schema.row_body(row)))
+        if not 0 <= after < MAX_PARTS or limit <= 0:
+            return PartPage((), None, info)
+        parts: list[PartInfo] = []
+        stop = keys.after(keys.parts_prefix(upload))
+        for _key, part in txn.scan(keys.part(upload, after + 1), stop):
+            if len(parts) == limit:
+                return PartPage(tuple(parts), parts[-1].part_number, info)
+            parts.append(rows.part_info(schema.decode_part(schema.row_body(part))))
+    return PartPage(tuple(parts), None, info)
+
+
+def list_uploads(
+    core: Core,
+    bucket: str,
+    prefix: str,
+    delimiter: str,
+    key_marker: str,
+    upload_id_marker: str,
+    limit: int,
+) -> UploadPage:
+    """See `ObjectStore.list_uploads`."""
+    fold_at, wanted, marker = delimiter.encode(), prefix.encode(), key_marker.encode()
+    uploads: list[UploadInfo] = []
+    prefixes: list[str] = []
+    last: tuple[str, str] | None = None
+    with core.index.read() as txn:
+        base = keys.uploads_prefix(core.bucket(txn, bucket).bucket_id)
+        for row_key, row in txn.scan(base, keys.after(base)):
+            key, upload = keys.parse_upload(row_key)
+            if not key.startswith(wanted) or _is_listed(
+                key, upload.hex(), marker, upload_id_marker
+            ):
+                continue
+            folded = fold(key, wanted, fold_at) if fold_at else None
+            if folded is not None and (
+                (prefixes and prefixes[-1] == folded.decode()) or folded <= marker
+            ):
+                continue
+            if len(uploads) + len(prefixes) >= limit:
+                if last is None:
+                    break
+                return UploadPage(tuple(uploads), tuple(prefixes), *last)
+            if folded is not None:
+                prefixes.append(folded.decode())
+                last = (prefixes[-1], "")
+            else:
+                body = schema.decode_upload(schema.row_body(row))
+                uploads.append(rows.upload_info(bucket, key.decode(), body))
+                last = (uploads[-1].key, uploads[-1].upload_id)
+    return UploadPage(tuple(uploads), tuple(prefixes))
+
+
+def _is_listed(key: bytes, upload_id: str, marker: bytes, upload_id_marker: str) -> bool:
+    """Whether a page that ended at the markers has shown this upload."""
+    if not marker:
+        return False
+    return key < marker or (
+        key == marker and (not upload_id_marker or upload_id <= upload_id_marker)
+    )
+
+
+# --- complete ---------------------------------------------------------------------
+
+
+class CompleteUpload:
+    """Make an object of an upload's parts, and the upload go."""
+
+    frees_space = False
+
+    def __init__(
+        self,
+        core: Core,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[CompletedPart],
+        conditions: Conditions,
+        checksums: Sequence[Checksum],
+    ) -> None:
+        self._core, self._bucket, self._key = core, bucket, encode_key(key)
+        self._upload = decode_upload_id(upload_id)
+        self._parts = check_order(parts)
+        self._conditions, self._checksums = conditions, checksums
+        self.size_bound_bytes = self._bound()
+
+    def _bound(self) -> int:
+        with self._core.index.read() as txn:
+            row = find_upload(self._core, txn, self._bucket, self._key, self._upload)
+            prefix = keys.parts_prefix(self._upload)
+            parts = sum(len(row) for _key, row in txn.scan(prefix, keys.after(prefix)))
+        manifests = len(self._parts) // _PARTS_A_MANIFEST + 1
+        overhead_bytes = log.RECORD_HEAD_BYTES + len(self._key) + 64
+        return len(row) + parts + _BODY_BOUND_BYTES * 4 + (manifests + 2) * overhead_bytes
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        row = find_upload(self._core, decision.txn, self._bucket, self._key, self._upload)
+        bucket_id = self._core.bucket(decision.txn, self._bucket).bucket_id
+        parts = self._stored_parts(decision.txn)
+        if self._conditions:
+            etag = current_etag(decision.txn, bucket_id, self._key)
+            check_write(self._conditions, self._key.decode(), etag)
+        upload = schema.decode_upload(schema.row_body(row))
+        body = self._object_body(upload, parts, decision.now_ms)
+        if body.size_bytes > MAX_OBJECT_BYTES:
+            raise EntityTooLargeError(body.size_bytes, MAX_OBJECT_BYTES)
+        version_seq = decision.next_lsn
+        flags = FLAG_NULL | FLAG_MANIFEST
+        encoded = schema.encode(body)
+        records = [Record(log.VERSION, bucket_id, self._key, encoded, version_seq, flags)]
+        for manifest in manifests_of(parts):
+            part_body = schema.encode(manifest)
+            records.append(Record(log.MANIFEST, bucket_id, self._key, part_body, version_seq))
+        records.append(upload_gone(bucket_id, self._key, self._upload))
+        return records
+
+    def _stored_parts(self, txn: ReadTransaction) -> list[PartBody]:
+        stored = []
+        for part in self._parts:
+            row = txn.get(keys.part(self._upload, part.part_number))
+            body = schema.decode_part(schema.row_body(row)) if row is not None else None
+            if body is None or body.etag.hex() != part.etag or not _agree(part, body):
+                raise InvalidPartError(
+                    f"part {part.part_number} was not uploaded, or with another ETag or checksum",
+                    "PartNumber",
+                    str(part.part_number),
+                )
+            stored.append(body)
+        least_bytes = self._core.config.min_part_bytes
+        for body in stored[:-1]:
+            if body.size_bytes < least_bytes:
+                raise EntityTooSmallError(
+                    body.size_bytes, least_bytes, body.part_number, body.etag.hex()
+                )
+        return stored
+
+    def _object_body(
+        self, upload: UploadBody, parts: Sequence[PartBody], now_ms: int
+    ) -> VersionBody:
+        digests = b"".join(part.etag for part in parts)
+        return VersionBody(
+            sum(part.size_bytes for part in parts),
+            now_ms,
+            hashlib.md5(digests, usedforsecurity=False).digest(),
+            len(parts),
+            "" if upload.storage_class == rows.STANDARD else upload.storage_class,
+            upload.owner,
+            rows.checksum_rows(self._checksums),
+            upload.headers,
+            upload.metadata,
+            upload.tags,
+            rows.NULL_VERSION_ID,
+            [],
+            self._upload,
+        )
+
+
+def check_order(parts: Sequence[CompletedPart]) -> Sequence[CompletedPart]:
+    """Raises unless there are 1 to 10,000 parts with ascending numbers."""
+    if not 1 <= len(parts) <= MAX_PARTS:
+        raise InvalidArgumentError(f"a completion names 1 to {MAX_PARTS} parts", "Part")
+    for before, after in itertools.pairwise(parts):
+        if before.part_number >= after.part_number:
+            raise InvalidPartOrderError(
+                f"part {after.part_number} comes after part {before.part_number}",
+                "PartNumber",
+                str(after.part_number),
+            )
+    return parts
+
+
+def _agree(part: CompletedPart, body: PartBody) -> bool:
+    """Whether the checksums named in the completion are those of the upload."""
+    stored = {row.algorithm: row.value for row in body.checksums}
+    return all(stored.get(c.algorithm) == c.value for c in part.checksums)
+
+
+def manifests_of(parts: Iterable[PartBody]) -> list[ManifestBody]:
+    """The parts in runs of a row each; empty parts have no bytes to find."""
+    manifests: list[ManifestBody] = []
+    position = 0
+    for part in parts:
+        if not manifests or len(manifests[-1].parts) == _PARTS_A_MANIFEST:
+            manifests.append(ManifestBody(position, []))
+        entry = ManifestPart(
+            part.part_number, part.size_bytes, part.etag, part.checksums, part.extents
+        )
+        manifests[-1].parts.append(entry)
+        position += part.size_bytes
+    return manifests
+
+
+def complete(
+    core: Core,
+    bucket: str,
+    key: str,
+    upload_id: str,
+    parts: Sequence[CompletedPart],
+    conditions: Conditions,
+    checksums: Sequence[Checksum],
+) -> ObjectInfo:
+    """See `ObjectStore.complete_upload`."""
+    try:
+        operation = CompleteUpload(core, bucket, key, upload_id, parts, conditions, checksums)
+        return info_of(bucket, core.commit(operation)[0])
+    except NoSuchUploadError:
+        done = _completed(core, bucket, key, upload_id)
+        if done is None:
+            raise
+        return done
+
+
+def _completed(core: Core, bucket: str, key: str, upload_id: str) -> ObjectInfo | None:
+    """The object that the upload was completed to, if that is what the key still holds."""
+    with core.index.read() as txn:
+        bucket_id = core.bucket(txn, bucket).bucket_id
+        row = txn.get(keys.current(bucket_id, encode_key(key)))
+    if row is None:
+        return None
+    head = schema.unpack_head(row)
+    body = schema.decode_version(schema.row_body(row))
+    if head.flags & FLAG_DELETE_MARKER or body.upload_id.hex() != upload_id.lower():
+        return None
+    return rows.object_info(bucket, key, head, body)

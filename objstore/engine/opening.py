@@ -1,0 +1,281 @@
+"""Opening a store: make it, trust its index, or recover it; then share it.
+
+What a data folder holds::
+
+    device          the block device: a sparse file, the truth
+    index/          LMDB, a view of the log; may be deleted while nobody has it open
+    checkpoints/    images of the index
+    run/            locks and slots of the processes that share the store
+    state.json      whether the index can be trusted after a power loss
+
+The index is written without syncing.  A killed process leaves it whole, in the
+page cache; a power loss does not.  So it is trusted when this boot of the machine
+wrote it, or when the last process to close the store synced it and said so.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from blockdev import BlockDevice, Clock
+from blockdev.file import FileDevice
+from objstore.config import StoreConfig
+from objstore.engine import checkpoint
+from objstore.engine.checkpoint import write_synced
+from objstore.engine.recovery import RebuildReport, Replay, put_initial_rows
+from objstore.engine.sharing import FileLock
+from objstore.entropy import Entropy
+from objstore.errors import CorruptionError, StoreError, StoreLockedError
+from objstore.index import keys
+from objstore.index.lmdb_index import LmdbIndex
+from objstore.index.schema import Tail
+from objstore.log.format import (
+    SEGMENTS_START_BYTES,
+    SUPERBLOCK_COPIES,
+    FormatError,
+    Layout,
+    Superblock,
+)
+from objstore.log.reader import read_superblock
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_LOCK_WAIT_NS = 60 * 1_000_000_000
+_LOCK_POLL_NS = 5_000_000
+_MIN_SEGMENT_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class Opened:
+    """What opening gives: the parts that depend on the folder, and its shared lock."""
+
+    device: BlockDevice
+    index: LmdbIndex
+    superblock: Superblock
+    lock: FileLock
+    report: RebuildReport | None
+    owns_device: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Paths within a data folder."""
+
+    path: Path
+
+    @property
+    def device(self) -> Path:
+        return self.path / "device"
+
+    @property
+    def index(self) -> Path:
+        return self.path / "index"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state.json"
+
+    def make(self) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.run.mkdir(mode=0o700, exist_ok=True)
+
+
+def open_folder(
+    folder: Folder,
+    config: StoreConfig,
+    clock: Clock,
+    entropy: Entropy,
+    device: BlockDevice | None,
+) -> Opened:
+    """Open the store in `folder`, making or recovering it first if need be.
+
+    Raises:
+        StoreLockedError: another process has been recovering it for a minute.
+        CorruptionError: the log is damaged; `objstore rebuild-index` says where.
+    """
+    folder.make()
+    lock = FileLock(folder.run / "lock")
+    try:
+        is_alone = _take_lock(lock, clock)
+        owns_device = device is None
+        device = device or open_device(folder, config)
+        try:
+            report = None
+            if is_alone:
+                superblock = load_superblock(device) or make(device, config, clock, entropy)
+                if not can_trust_index(folder, superblock):
+                    report = recover(folder, device, superblock, config)
+                mark(folder, superblock, is_clean=False)
+                _share(lock, clock)
+            else:
+                loaded = load_superblock(device)
+                assert loaded is not None, "whoever holds the lock has made the store"
+                superblock = loaded
+            index = open_index(folder, config)
+        except BaseException:
+            if owns_device:
+                device.close()
+            raise
+        return Opened(device, index, superblock, lock, report, owns_device)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _take_lock(lock: FileLock, clock: Clock) -> bool:
+    """Get in: alone, to recover if need be, or beside others that are in already."""
+    deadline_ns = clock.monotonic_ns() + _LOCK_WAIT_NS
+    while True:
+        if lock.try_exclusive():
+            return True
+        if lock.try_shared():
+            return False
+        if clock.monotonic_ns() >= deadline_ns:
+            raise StoreLockedError("another process has been recovering this store for a minute")
+        clock.sleep_until(clock.monotonic_ns() + _LOCK_POLL_NS)
+
+
+def _share(lock: FileLock, clock: Clock) -> None:
+    """From exclusive to shared; in between another may have got in, and that is fine."""
+    while not lock.try_shared():
+        clock.sleep_until(clock.monotonic_ns() + _LOCK_POLL_NS)
+
+
+def open_device(folder: Folder, config: StoreConfig) -> BlockDevice:
+    """The folder's own device: a sparse file, as large as it was made."""
+    if folder.device.exists() and folder.device.stat().st_size:
+        return FileDevice.open(folder.device)
+    return FileDevice.open(folder.device, size_bytes=config.device_bytes)
+
+
+def load_superblock(device: BlockDevice) -> Superblock | None:
+    """The device's superblock; None on a device of zeroes.
+
+    Raises:
+        CorruptionError: there is something else on the device, or it is damaged.
+    """
+    try:
+        return read_superblock(device)
+    except FormatError as error:
+        raise CorruptionError(f"this device holds no store that can be opened: {error}") from error
+
+
+def make(device: BlockDevice, config: StoreConfig, clock: Clock, entropy: Entropy) -> Superblock:
+    """Make an empty store on a device of zeroes."""
+    size_bytes = device.geometry.size_bytes
+    segment_bytes = config.segment_bytes
+    if segment_bytes < _MIN_SEGMENT_BYTES or segment_bytes % 4096:
+        raise StoreError(
+            f"segment_bytes of {segment_bytes}: a multiple of 4 KiB, at least {_MIN_SEGMENT_BYTES}"
+        )
+    if size_bytes < SEGMENTS_START_BYTES + 4 * segment_bytes:
+        raise StoreError(
+            f"a device of {size_bytes} bytes is too small for four segments of {segment_bytes}"
+        )
+    superblock = Superblock(
+        entropy.token_bytes(16),
+        size_bytes,
+        segment_bytes,
+        config.checksum_chunk_bytes,
+        clock.now_ns() // 1_000_000,
+    )
+    for offset_bytes in SUPERBLOCK_COPIES:
+        device.write(offset_bytes, superblock.pack(), fua=True)
+    device.flush()  # the file's length, too
+    return superblock
+
+
+def can_trust_index(folder: Folder, superblock: Superblock) -> bool:
+    """Whether the index on disk is what the last commit left."""
+    try:
+        state = json.loads(folder.state.read_text())
+    except (OSError, ValueError):
+        return False
+    return (
+        (folder.index / "data.mdb").exists()
+        and state.get("store_id") == superblock.store_id.hex()
+        and (state.get("boot_id") == _boot_id() or state.get("is_clean") is True)
+    )
+
+
+def _boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""  # then only a clean close is trusted
+
+
+def mark(folder: Folder, superblock: Superblock, *, is_clean: bool) -> None:
+    """Note, durably, whether the index is synced."""
+    boot_id = _boot_id() or None
+    state = {
+        "store_id": superblock.store_id.hex(),
+        "boot_id": boot_id,
+        "is_clean": is_clean,
+    }
+    write_synced(folder.state, json.dumps(state, indent=1))
+
+
+def open_index(folder: Folder, config: StoreConfig) -> LmdbIndex:
+    return LmdbIndex(
+        folder.index, map_bytes=config.index_map_bytes, max_readers=config.index_max_readers
+    )
+
+
+def recover(
+    folder: Folder, device: BlockDevice, superblock: Superblock, config: StoreConfig
+) -> RebuildReport:
+    """Bring the index back from the newest checkpoint that is whole, or from nothing.
+
+    Raises:
+        CorruptionError: the log is damaged; the folder is as it was but for the index.
+    """
+    candidates = checkpoint.find(folder.checkpoints, superblock.store_id)
+    for candidate in (*candidates, None):
+        shutil.rmtree(folder.index, ignore_errors=True)
+        if candidate is not None and not checkpoint.restore(candidate, folder.index):
+            continue
+        report = replay_into(folder, device, superblock, config)
+        if report.problems:
+            shutil.rmtree(folder.index, ignore_errors=True)
+            raise CorruptionError(
+                "the log is damaged: " + "; ".join(report.problems[:3]) + "; run "
+                "`objstore rebuild-index` to open the store with what is left"
+            )
+        return report
+    raise AssertionError("the log alone is always tried")
+
+
+def replay_into(
+    folder: Folder, device: BlockDevice, superblock: Superblock, config: StoreConfig
+) -> RebuildReport:
+    """Replay the log into the index that is in place, or into an empty one."""
+    index = open_index(folder, config)
+    try:
+        after_seq = prepare(index, Layout.of(superblock))
+        report = Replay(device, index, superblock, after_seq=after_seq).run()
+        return report
+    finally:
+        index.close()
+
+
+def prepare(index: LmdbIndex, layout: Layout) -> int:
+    """Make an index ready for a replay; the last batch that it has seen."""
+    with index.write() as txn:
+        for key, _row in list(txn.scan(keys.RUNTIME, keys.RUNTIME_END)):
+            txn.delete(key)
+        row = txn.get(keys.TAIL)
+        if row is None:
+            put_initial_rows(txn, layout)
+            return 0
+        return Tail.unpack(row).next_seq - 1

@@ -1,0 +1,348 @@
+"""Writing objects: small ones in the log, larger ones streamed ahead of their record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from xxhash import xxh3_64_intdigest
+
+from blockdev import Buffer
+from objstore.config import MAX_PUT_BYTES
+from objstore.engine import rows
+from objstore.engine.commit import Decision
+from objstore.engine.conditions import check_write
+from objstore.engine.core import Core, encode_key
+from objstore.engine.extent_writer import ExtentWriter
+from objstore.errors import EntityTooLargeError, IncompleteBodyError
+from objstore.index import keys, schema
+from objstore.index.base import ReadTransaction
+from objstore.index.schema import (
+    FLAG_DELETE_MARKER,
+    FLAG_EXTENTS,
+    FLAG_NULL,
+    Extent,
+    Head,
+    VersionBody,
+)
+from objstore.log import format as log
+from objstore.log.format import Record
+from objstore.model import Checksum, Conditions, ObjectAttributes, ObjectInfo
+
+_BODY_BOUND_BYTES = 512
+_EXTENT_BOUND_BYTES = 32
+
+
+def attributes_bound_bytes(attributes: ObjectAttributes) -> int:
+    """At most what attributes take in a record's body: text, and 5 bytes a string."""
+    bound_bytes = len(attributes.owner) * 4 + len(attributes.storage_class)
+    for texts in (attributes.headers, attributes.metadata, attributes.tags):
+        for name, value in texts.items():
+            bound_bytes += 4 * (len(name) + len(value)) + 10
+    return bound_bytes
+
+
+def current_etag(txn: ReadTransaction, bucket_id: int, key: bytes) -> str | None:
+    """ETag of the present object, None if there is none or a delete marker."""
+    row = txn.get(keys.current(bucket_id, key))
+    if row is None or schema.unpack_head(row).flags & FLAG_DELETE_MARKER:
+        return None
+    body = schema.decode_listing(schema.row_body(row))
+    return rows.etag_text(body.etag, body.etag_parts)
+
+
+@dataclass(slots=True)
+class PutObject:
+    """Make an object current.  `payload` for the log, or `extents` on the device."""
+
+    core: Core
+    bucket: str
+    key: bytes
+    size_bytes: int
+    md5: bytes
+    attributes: ObjectAttributes
+    conditions: Conditions
+    checksums: Sequence[Checksum]
+    payload: Buffer
+    payload_xxh3: int
+    extents: list[Extent]
+    frees_space: bool = False
+
+    @property
+    def size_bound_bytes(self) -> int:
+        return (
+            log.RECORD_HEAD_BYTES
+            + _BODY_BOUND_BYTES
+            + len(self.key)
+            + len(self.payload)
+            + attributes_bound_bytes(self.attributes)
+            + _EXTENT_BOUND_BYTES * len(self.extents)
+        )
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        bucket_id = self.core.bucket(decision.txn, self.bucket).bucket_id
+        if self.conditions:
+            etag = current_etag(decision.txn, bucket_id, self.key)
+            check_write(self.conditions, self.key.decode(), etag)
+        attributes = self.attributes
+        body = VersionBody(
+            self.size_bytes,
+            decision.now_ms,
+            self.md5,
+            0,
+            "" if attributes.storage_class == rows.STANDARD else attributes.storage_class,
+            attributes.owner,
+            rows.checksum_rows(self.checksums),
+            dict(attributes.headers),
+            dict(attributes.metadata),
+            dict(attributes.tags),
+            rows.NULL_VERSION_ID,
+            self.extents,
+        )
+        return [
+            Record(
+                log.VERSION,
+                bucket_id,
+                self.key,
+                schema.encode(body),
+                0,
+                FLAG_NULL | (FLAG_EXTENTS if self.extents else 0),
+                self.payload,
+                self.payload_xxh3,
+            )
+        ]
+
+
+def info_of(bucket: str, record: Record) -> ObjectInfo:
+    """What a committed version's record says."""
+    head = Head(record.lsn, record.version_seq, 0, 0, 0, 0, 0, record.flags)
+    body = schema.decode_version(record.body)
+    return rows.object_info(bucket, record.key.decode(), head, body)
+
+
+def small_put(
+    core: Core,
+    bucket: str,
+    key: str,
+    body: Buffer,
+    attributes: ObjectAttributes,
+    conditions: Conditions,
+    checksums: Sequence[Checksum],
+    md5: bytes | None,
+) -> PutObject:
+    """The operation that puts a body of at most `log_inline_bytes`."""
+    digest = md5 or hashlib.md5(body, usedforsecurity=False).digest()
+    payload_xxh3 = xxh3_64_intdigest(body) if len(body) else 0
+    return PutObject(
+        core,
+        bucket,
+        encode_key(key),
+        len(body),
+        digest,
+        attributes,
+        conditions,
+        checksums,
+        body,
+        payload_xxh3,
+        [],
+    )
+
+
+def blocks_of(data: Buffer | BinaryIO | Iterable[Buffer], io_bytes: int) -> Iterator[Buffer]:
+    """`data` in pieces of about `io_bytes`, whatever form it came in."""
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), io_bytes):
+            yield view[start : start + io_bytes]
+        return
+    read = getattr(data, "read", None)
+    if read is not None:
+        while block := read(io_bytes):
+            yield block
+        return
+    gathered = bytearray()
+    assert isinstance(data, Iterable)
+    for piece in data:
+        gathered += piece
+        if len(gathered) >= io_bytes:
+            yield gathered
+            gathered = bytearray()
+    if gathered:
+        yield gathered
+
+
+class BodyStream:
+    """Bytes on their way in: kept while they are few, streamed to extents when more.
+
+    The MD5, and whatever other digests are asked for, are computed on other
+    threads while this one writes.  Subclasses say what is committed.
+    """
+
+    limit_bytes = MAX_PUT_BYTES
+
+    def __init__(
+        self,
+        core: Core,
+        size_bytes: int | None,
+        hashers: Sequence[Callable[[Buffer], object]],
+        inline_bytes: int,
+    ) -> None:
+        self._check_limit(size_bytes or 0)
+        self._core = core
+        self._declared_bytes = size_bytes
+        self._inline_bytes = inline_bytes
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._hashers = [self._md5.update, *hashers]
+        self._head: bytearray | None = bytearray()
+        self._writer: ExtentWriter | None = None
+        self._is_finished = False
+        self._is_settled = False
+        self.size_bytes = 0
+
+    @property
+    def md5(self) -> bytes:
+        """MD5 of the bytes, 16 bytes; after `finish`."""
+        return self._md5.digest()
+
+    def write(self, data: Buffer) -> None:
+        """Append `data`; blocks of `config.io_bytes` are the fast ones.
+
+        Raises:
+            EntityTooLargeError: more than an object or part may have.
+            IncompleteBodyError: more than was declared.
+            StoreFullError: no space.
+        """
+        view = memoryview(data).cast("B")
+        if not len(view):
+            return
+        self._check_limit(self.size_bytes + len(view))
+        if self._declared_bytes is not None and self.size_bytes + len(view) > self._declared_bytes:
+            raise IncompleteBodyError(f"more than the {self._declared_bytes} bytes declared")
+        self.size_bytes += len(view)
+        if self._head is not None:
+            if len(self._head) + len(view) <= self._inline_bytes:
+                self._head += view
+                return
+            head, self._head = self._head, None
+            self._writer = ExtentWriter(self._core, self._declared_bytes)
+            if head:
+                self._store(memoryview(head))
+        self._store(view)
+
+    def _store(self, view: memoryview) -> None:
+        assert self._writer is not None
+        futures: list[Future[Any]] = []
+        if len(view) >= 64 * 1024:
+            pool = self._core.hash_pool()
+            futures = [pool.submit(hasher, view) for hasher in self._hashers]
+        else:
+            for hasher in self._hashers:
+                hasher(view)
+        try:
+            self._writer.write(view)
+        finally:
+            for future in futures:
+                future.result()
+
+    def finish(self) -> None:
+        """All bytes have come; digests are complete.  Idempotent.
+
+        Raises:
+            IncompleteBodyError: fewer than were declared.
+        """
+        if self._is_finished:
+            return
+        if self._declared_bytes is not None and self.size_bytes != self._declared_bytes:
+            raise IncompleteBodyError(
+                f"{self.size_bytes} bytes came of the {self._declared_bytes} declared"
+            )
+        if self._head is not None:
+            for hasher in self._hashers:
+                hasher(self._head)
+        else:
+            assert self._writer is not None
+            self._writer.finish()
+        self._is_finished = True
+
+    def _durable_extents(self) -> list[Extent]:
+        """Make the streamed bytes durable; the extents they lie in."""
+        if self._writer is None:
+            return []
+        self._core.flush()
+        return self._writer.extents
+
+    def abort(self) -> None:
+        """Give the bytes up; idempotent, and nothing after a commit."""
+        if not self._is_settled:
+            self._is_settled = True
+            if self._writer is not None:
+                self._writer.settle()
+
+    def _check_limit(self, size_bytes: int) -> None:
+        if size_bytes > self.limit_bytes:
+            raise EntityTooLargeError(size_bytes, self.limit_bytes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.abort()
+
+
+class PutStream(BodyStream):
+    """A put under way; see `ObjectStore.open_put`."""
+
+    limit_bytes = MAX_PUT_BYTES
+
+    def __init__(
+        self,
+        core: Core,
+        bucket: str,
+        key: str,
+        size_bytes: int | None,
+        attributes: ObjectAttributes,
+        conditions: Conditions,
+        hashers: Sequence[Callable[[Buffer], object]],
+    ) -> None:
+        super().__init__(core, size_bytes, hashers, core.config.log_inline_bytes)
+        self._bucket, self._key = bucket, encode_key(key)
+        self._attributes, self._conditions = attributes, conditions
+        with core.index.read() as txn:
+            core.bucket(txn, bucket)
+
+    def commit(self, *, checksums: tuple[Checksum, ...] = ()) -> ObjectInfo:
+        """Make the object current; durable on return.
+
+        Raises:
+            StoreError: a condition did not hold, the bucket is gone, the store is full …;
+                the bytes are given up.
+        """
+        try:
+            self.finish()
+            payload = self._head or b""
+            operation = PutObject(
+                self._core,
+                self._bucket,
+                self._key,
+                self.size_bytes,
+                self.md5,
+                self._attributes,
+                self._conditions,
+                checksums,
+                payload,
+                xxh3_64_intdigest(payload) if payload else 0,
+                self._durable_extents(),
+            )
+            (record,) = self._core.commit(operation)
+        finally:
+            self.abort()
+        return info_of(self._bucket, record)

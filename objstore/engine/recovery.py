@@ -1,0 +1,252 @@
+"""Bringing the index back: from a checkpoint and the log after it, or from the log alone.
+
+Which segments belong to the log is read from the newest one: its segments record
+names all that were there when it was written, and the records after it which of
+those were given up since.  They are replayed in order.  What compaction dropped
+in between is missing, and not missed: of every entity, the last record is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from blockdev import BlockDevice
+from objstore.engine.apply import Applier, manifest_owner
+from objstore.index import keys, schema
+from objstore.index.base import Index, WriteTransaction
+from objstore.index.schema import SegmentRow, SegmentsBody, Tail, unpack_head
+from objstore.log import format as log
+from objstore.log.format import FormatError, Layout, SegmentHead, Superblock
+from objstore.log.reader import (
+    Batch,
+    find_batch_after,
+    log_segments,
+    read_batches,
+)
+
+_BATCHES_A_TRANSACTION = 2000
+
+
+@dataclass(slots=True)
+class RebuildReport:
+    """What a replay found.  `problems`: damage, in words; empty when all is whole.
+
+    `records`, `batches`: replayed; `last_seq`: number of the last batch (0: none).
+    """
+
+    segments: int = 0
+    batches: int = 0
+    records: int = 0
+    last_seq: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def initial_tail(layout: Layout) -> Tail:
+    """The tail of a store without a batch: the first one opens segment 0."""
+    return Tail(1, 1, 0, layout.offset(0) + layout.segment_bytes, 0, 0, 1, 0, 0)
+
+
+def put_initial_rows(txn: WriteTransaction, layout: Layout) -> None:
+    """The rows of an empty store."""
+    txn.put(keys.TAIL, initial_tail(layout).pack())
+    txn.put(keys.segment(0), SegmentRow(schema.SEGMENT_NEXT).pack())
+
+
+@dataclass(slots=True)
+class LogMap:
+    """Which segments make up the log: their heads, oldest first; what is missing of them.
+
+    `first_lsns`: the first record of each segment.
+    """
+
+    heads: list[SegmentHead] = field(default_factory=list)
+    first_lsns: dict[int, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def map_log(device: BlockDevice, layout: Layout, superblock: Superblock) -> LogMap:
+    """Find the log's segments on the device."""
+    found = log_segments(device, layout, superblock.store_id)
+    while found:
+        newest = found[-1]
+        table, freed = _segment_table(device, layout, newest)
+        if table is not None:
+            break
+        # Its first batch was never finished: nothing in it was acknowledged.
+        found.pop()
+    else:
+        return LogMap()
+    by_name = {(head.segment, head.start_seq): head for head in found}
+    result = LogMap()
+    for segment, start_seq, _end_seq, start_lsn in table.segments:
+        if (segment, start_seq) in freed:
+            continue
+        head = by_name.get((segment, start_seq))
+        if head is None:
+            result.problems.append(
+                f"log segment {segment} (from batch {start_seq} on) is damaged or gone"
+            )
+        else:
+            result.heads.append(head)
+            result.first_lsns[segment] = start_lsn
+    result.heads.sort(key=lambda head: head.start_seq)
+    return result
+
+
+def _segment_table(
+    device: BlockDevice, layout: Layout, head: SegmentHead
+) -> tuple[SegmentsBody | None, set[tuple[int, int]]]:
+    """The last segments record of a segment, and what its records freed."""
+    table: SegmentsBody | None = None
+    freed: set[tuple[int, int]] = set()
+    for batch in read_batches(device, layout, head):
+        if isinstance(batch, FormatError):
+            break
+        for record in batch.records:
+            if record.kind == log.SEGMENTS:
+                table = schema.decode_segments(record.body)
+            elif record.kind == log.SEGMENT_FREED:
+                body = schema.decode_segment_freed(record.body)
+                freed.add((body.segment, body.start_seq))
+    return table, freed
+
+
+class Replay:
+    """Applies the log to an index, from batch `after_seq` + 1 on.
+
+    `until_seq`: the last batch wanted, for comparing with a live index; None for all.
+    `log_map`: the log's segments, if they are known; else they are looked for.
+    """
+
+    def __init__(
+        self,
+        device: BlockDevice,
+        index: Index,
+        superblock: Superblock,
+        *,
+        after_seq: int = 0,
+        until_seq: int | None = None,
+        log_map: LogMap | None = None,
+        on_batch: Callable[[Batch], None] | None = None,
+    ) -> None:
+        self._device, self._index, self._superblock = device, index, superblock
+        self._layout = Layout.of(superblock)
+        self._after_seq, self._until_seq = after_seq, until_seq
+        self._log_map = log_map or map_log(device, self._layout, superblock)
+        self._on_batch = on_batch
+        self._successor, self._log_segments = 0, 0
+        self.report = RebuildReport(last_seq=after_seq)
+
+    def run(self) -> RebuildReport:
+        """Replay; the report says what was found, and the index is complete."""
+        self.report.problems += self._log_map.problems
+        with self._index.read() as txn:
+            row = txn.get(keys.TAIL)
+            if row is not None:
+                tail = Tail.unpack(row)
+                self._successor, self._log_segments = tail.successor, tail.log_segments
+        pending: list[Batch] = []
+        for batch in self._batches(self._log_map.heads):
+            pending.append(batch)
+            if len(pending) == _BATCHES_A_TRANSACTION:
+                self._apply(pending)
+                pending = []
+        self._apply(pending)
+        with self._index.write() as txn:
+            sweep_manifests(txn, self._layout, self._superblock.chunk_bytes)
+        return self.report
+
+    def _batches(self, heads: list[SegmentHead]) -> Iterator[Batch]:
+        for position, head in enumerate(heads):
+            following = heads[position + 1].start_seq if position + 1 < len(heads) else None
+            if following is not None and following <= self._after_seq + 1:
+                continue
+            self.report.segments += 1
+            yield from self._segment_batches(head)
+
+    def _segment_batches(self, head: SegmentHead) -> Iterator[Batch]:
+        end_offset = self._layout.offset(head.segment) + log.ALIGNMENT_BYTES
+        last_seq = head.start_seq - 1
+        for batch in read_batches(self._device, self._layout, head):
+            if isinstance(batch, FormatError):
+                self._check_end(head, end_offset, last_seq, batch)
+                return
+            end_offset, last_seq = batch.end_offset_bytes, batch.head.seq
+            if self._until_seq is not None and last_seq > self._until_seq:
+                return
+            if last_seq > self._after_seq:
+                yield batch
+
+    def _check_end(
+        self, head: SegmentHead, end_offset: int, last_seq: int, error: FormatError
+    ) -> None:
+        """A torn tail has nothing after it; a batch that follows means damage."""
+        later = find_batch_after(self._device, self._layout, head.segment, end_offset, last_seq + 1)
+        if later is not None and later[1].seq > last_seq + 1:
+            self.report.problems.append(
+                f"log segment {head.segment}: batch {last_seq + 1} at {end_offset} is damaged "
+                f"({error}), and batch {later[1].seq} stands after it"
+            )
+
+    def _apply(self, batches: list[Batch]) -> None:
+        if not batches:
+            return
+        with self._index.write() as txn:
+            applier = Applier(
+                txn, self._layout, self._superblock.chunk_bytes, None, self._log_map.first_lsns
+            )
+            for batch in batches:
+                for record in batch.records:
+                    applier.apply(record)
+                    if record.kind == log.SEGMENTS:
+                        body = schema.decode_segments(record.body)
+                        self._successor = body.successor
+                        self._log_segments = len(body.segments)
+                self.report.records += len(batch.records)
+                self.report.batches += 1
+                if self._on_batch is not None:
+                    self._on_batch(batch)
+            applier.finish()
+            txn.put(keys.TAIL, self._tail_after(batches[-1]).pack())
+        self.report.last_seq = batches[-1].head.seq
+
+    def _tail_after(self, batch: Batch) -> Tail:
+        head = batch.head
+        return Tail(
+            head.seq + 1,
+            head.first_lsn + head.record_count,
+            self._layout.segment_of(batch.offset_bytes),
+            batch.end_offset_bytes,
+            batch.head_hash,
+            head.log_bytes + head.stored_bytes,
+            head.next_bucket_id,
+            self._successor,
+            self._log_segments,
+        )
+
+
+def sweep_manifests(txn: WriteTransaction, layout: Layout, chunk_bytes: int) -> int:
+    """Drop manifest rows whose version is not there; how many versions they were of.
+
+    A replay meets them where the version's own record was compacted away after the
+    version had gone, and the manifest's record was not.
+    """
+    orphans: set[int] = set()
+    for key, row in txn.scan(b"m", keys.after(b"m")):
+        seq = int.from_bytes(key[1:9], "big")
+        if seq not in orphans and not _has_version(txn, *manifest_owner(row), seq):
+            orphans.add(seq)
+    if orphans:
+        applier = Applier(txn, layout, chunk_bytes)
+        for seq in orphans:
+            applier.drop_manifest(seq)
+        applier.finish()
+    return len(orphans)
+
+
+def _has_version(txn: WriteTransaction, bucket_id: int, key: bytes, seq: int) -> bool:
+    row = txn.get(keys.current(bucket_id, key))
+    if row is not None and unpack_head(row).version_seq == seq:
+        return True
+    return txn.get(keys.version(bucket_id, key, seq)) is not None

@@ -1,0 +1,132 @@
+"""What the processes that share a store tell each other: who lives, who reads.
+
+``run/slots`` holds one 8-byte cell a process, mapped into all of them.  A
+process owns its cell by a lock on that byte range, which the kernel drops when
+the process dies.  The cell says from which batch on the process has readers:
+segments that fell free at or after it must not be used again yet.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import threading
+from collections import Counter
+from pathlib import Path
+from struct import Struct
+
+from objstore.errors import StoreUnavailableError
+
+_CELL = Struct("<Q")
+MAX_PROCESSES = 1024
+NO_READER = 2**64 - 1
+
+
+class Slots:
+    """This process's place among those that share the store."""
+
+    def __init__(self, path: Path) -> None:
+        """Take a free slot of the file `path`.
+
+        Raises:
+            StoreUnavailableError: 1,024 processes have the store open already.
+        """
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if os.fstat(self._fd).st_size < MAX_PROCESSES * _CELL.size:
+            os.ftruncate(self._fd, MAX_PROCESSES * _CELL.size)
+        self._map = mmap.mmap(self._fd, MAX_PROCESSES * _CELL.size)
+        self._mutex = threading.Lock()
+        self._pins: Counter[int] = Counter()
+        for slot in range(MAX_PROCESSES):
+            if self._try_lock(slot):
+                self.slot = slot
+                self._publish(NO_READER)
+                return
+        self._map.close()
+        os.close(self._fd)
+        raise StoreUnavailableError(f"{MAX_PROCESSES} processes have this store open; close one")
+
+    def _try_lock(self, slot: int) -> bool:
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, _CELL.size, slot * _CELL.size)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(self, slot: int) -> None:
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, _CELL.size, slot * _CELL.size)
+
+    def _publish(self, seq: int) -> None:
+        _CELL.pack_into(self._map, self.slot * _CELL.size, seq)
+
+    def pin(self, seq: int) -> None:
+        """A reader begins that may see what was current when batch `seq` was the next.
+
+        Call before looking anything up, `unpin` with the same number at the end.
+        """
+        with self._mutex:
+            self._pins[seq] += 1
+            self._publish(min(self._pins))
+
+    def unpin(self, seq: int) -> None:
+        with self._mutex:
+            self._pins[seq] -= 1
+            if not self._pins[seq]:
+                del self._pins[seq]
+            self._publish(min(self._pins, default=NO_READER))
+
+    def oldest_pin(self) -> int:
+        """The least pinned batch number of all living processes; NO_READER without any."""
+        oldest = NO_READER
+        with self._mutex:
+            for slot in range(MAX_PROCESSES):
+                (seq,) = _CELL.unpack_from(self._map, slot * _CELL.size)
+                if seq in (0, NO_READER) or seq >= oldest:
+                    continue
+                if slot == self.slot or self._is_alive(slot):
+                    oldest = seq
+        return oldest
+
+    def is_alive(self, slot: int) -> bool:
+        """Whether a process holds `slot`."""
+        with self._mutex:
+            return slot == self.slot or self._is_alive(slot)
+
+    def _is_alive(self, slot: int) -> bool:
+        if not self._try_lock(slot):
+            return True
+        self._unlock(slot)
+        return False
+
+    def close(self) -> None:
+        """Leave; the slot is free for another process."""
+        self._publish(NO_READER)
+        self._map.close()
+        os.close(self._fd)
+
+
+class FileLock:
+    """An advisory lock on a file, shared or exclusive; dropped when the process dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def try_exclusive(self) -> bool:
+        return self._try(fcntl.LOCK_EX)
+
+    def try_shared(self) -> bool:
+        return self._try(fcntl.LOCK_SH)
+
+    def _try(self, kind: int) -> bool:
+        try:
+            fcntl.flock(self._fd, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def release(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self._fd)

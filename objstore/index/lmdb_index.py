@@ -1,0 +1,113 @@
+"""The index on LMDB.  The only module that imports lmdb.
+
+Options, each for a measured reason (docs/design/0001-log-and-index.md):
+``lib_version=1`` for keys of 1,024 bytes and more; ``sync=False`` since the
+log is the truth and the index is rebuilt after a power loss; never
+``writemap``, which aborts the process in this version.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from objstore.index.base import IndexFullError
+
+
+class LmdbIndex:
+    """Keeps the contract of `objstore.index.base.Index` in a folder of two files.
+
+    Several processes may open one folder; one process may open it once.  Open
+    after a fork, never before.
+    """
+
+    def __init__(self, path: Path, *, map_bytes: int, max_readers: int) -> None:
+        """Open or make the index in the folder `path`.
+
+        Raises:
+            lmdb.Error: the files are not a usable index; discard and recover it.
+        """
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._env: Any = lmdb.open(
+            os.fspath(path),
+            map_size=map_bytes,
+            max_readers=max_readers,
+            max_spare_txns=16,
+            mode=0o600,
+            sync=False,
+            metasync=False,
+            readahead=False,
+            meminit=False,
+            lib_version=1,
+        )
+        # Slots of processes that were killed would pin old pages for ever.
+        self._env.reader_check()
+
+    @contextmanager
+    def read(self) -> Iterator[_LmdbTransaction]:
+        with self._env.begin() as txn:
+            yield _LmdbTransaction(txn)
+
+    @contextmanager
+    def write(self) -> Iterator[_LmdbTransaction]:
+        txn = self._env.begin(write=True)
+        try:
+            yield _LmdbTransaction(txn)
+        except lmdb.DiskError as error:
+            txn.abort()
+            raise IndexFullError(str(error)) from error
+        except BaseException:
+            txn.abort()
+            raise
+        try:
+            txn.commit()
+        except (lmdb.DiskError, lmdb.MapFullError) as error:
+            raise IndexFullError(str(error)) from error
+
+    def sync(self) -> None:
+        self._env.sync(True)
+
+    def copy_to(self, fd: int) -> None:
+        self._env.copyfd(fd, compact=True)
+
+    def size_bytes(self) -> int:
+        stat = self._env.stat()
+        pages: int = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        return pages * int(stat["psize"])
+
+    def close(self) -> None:
+        self._env.close()
+
+
+class _LmdbTransaction:
+    __slots__ = ("_txn", "delete", "get")
+
+    def __init__(self, txn: Any) -> None:
+        self._txn = txn
+        # Bound once: a forwarding method would cost more than the call behind it.
+        self.get = txn.get
+        self.delete = txn.delete
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._txn.put(key, value)
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        with self._txn.cursor() as cursor:
+            if not cursor.set_range(start):
+                return
+            for key, value in cursor.iternext():
+                if key >= stop:
+                    return
+                yield key, value
+
+    def last(self, start: bytes, stop: bytes) -> tuple[bytes, bytes] | None:
+        with self._txn.cursor() as cursor:
+            found = cursor.prev() if cursor.set_range(stop) else cursor.last()
+            if not found or cursor.key() < start:
+                return None
+            return cursor.key(), cursor.value()

@@ -1,0 +1,169 @@
+"""Reading the log back: heads of segments, batches in order, what lies past the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from blockdev import BlockDevice
+from objstore.log.format import (
+    ALIGNMENT_BYTES,
+    BATCH_HEAD_BYTES,
+    BATCH_MAGIC,
+    SUPERBLOCK_COPIES,
+    BatchHead,
+    FormatError,
+    Layout,
+    Record,
+    SegmentHead,
+    Superblock,
+    check_payload,
+    parse_records,
+)
+
+_RESYNC_BYTES = 1024 * 1024
+
+
+class Batch(NamedTuple):
+    """A batch as read: `head_hash` is what the next one must carry."""
+
+    head: BatchHead
+    head_hash: int
+    offset_bytes: int
+    records: list[Record]
+
+    @property
+    def end_offset_bytes(self) -> int:
+        return self.offset_bytes + self.head.stored_bytes
+
+
+def read_bytes(device: BlockDevice, offset_bytes: int, length_bytes: int) -> bytearray:
+    """A range of the device in memory."""
+    buffer = bytearray(length_bytes)
+    device.read_into(offset_bytes, buffer)
+    return buffer
+
+
+def read_superblock(device: BlockDevice) -> Superblock | None:
+    """The superblock, from whichever copy is whole; None on a device of zeroes.
+
+    Raises:
+        FormatError: neither copy is whole, or the format is unknown.
+    """
+    blank = True
+    failure = FormatError("the device is too small for a store")
+    for offset_bytes in SUPERBLOCK_COPIES:
+        if offset_bytes + ALIGNMENT_BYTES > device.geometry.size_bytes:
+            continue
+        data = read_bytes(device, offset_bytes, ALIGNMENT_BYTES)
+        try:
+            return Superblock.unpack(data)
+        except FormatError as error:
+            failure = error
+            blank = blank and not any(data)
+    if blank and device.geometry.size_bytes >= ALIGNMENT_BYTES:
+        return None
+    raise failure
+
+
+def read_segment_head(
+    device: BlockDevice, layout: Layout, segment: int, store_id: bytes
+) -> SegmentHead | None:
+    """The head of log segment `segment`, or None if it is not one of this store."""
+    data = read_bytes(device, layout.offset(segment), ALIGNMENT_BYTES)
+    try:
+        head = SegmentHead.unpack(data)
+    except FormatError:
+        return None
+    return head if head.segment == segment and head.store_id == store_id else None
+
+
+def log_segments(device: BlockDevice, layout: Layout, store_id: bytes) -> list[SegmentHead]:
+    """Heads of everything on the device that looks like a log segment, oldest first."""
+    heads = []
+    seen: set[int] = set()
+    start = layout.offset(0)
+    for extent in device.extents(start, layout.segment_count * layout.segment_bytes):
+        if not extent.allocated:
+            continue
+        first = layout.segment_of(extent.offset_bytes)
+        last = layout.segment_of(extent.offset_bytes + extent.length_bytes - 1)
+        for segment in range(first, last + 1):
+            if segment in seen:
+                continue
+            seen.add(segment)
+            head = read_segment_head(device, layout, segment, store_id)
+            if head is not None:
+                heads.append(head)
+    return sorted(heads, key=lambda head: head.start_seq)
+
+
+def read_batch(
+    device: BlockDevice, offset_bytes: int, limit_bytes: int, seq: int, previous_hash: int
+) -> Batch:
+    """The batch at `offset_bytes`, which must be number `seq` and carry `previous_hash`.
+
+    Every checksum is verified, payloads included.
+
+    Raises:
+        FormatError: there is no such batch, or it is not whole.
+    """
+    if offset_bytes + ALIGNMENT_BYTES > limit_bytes:
+        raise FormatError("the segment is full")
+    page = read_bytes(device, offset_bytes, ALIGNMENT_BYTES)
+    head, head_hash = BatchHead.unpack(page)
+    if head.seq != seq or head.previous_hash != previous_hash:
+        raise FormatError(f"batch {head.seq} stands where batch {seq} belongs")
+    if offset_bytes + head.stored_bytes > limit_bytes:
+        raise FormatError(f"batch {seq} reaches past its segment")
+    if head.stored_bytes > ALIGNMENT_BYTES:
+        page += read_bytes(
+            device, offset_bytes + ALIGNMENT_BYTES, head.stored_bytes - ALIGNMENT_BYTES
+        )
+    body = memoryview(page)[BATCH_HEAD_BYTES : BATCH_HEAD_BYTES + head.body_bytes]
+    records = list(parse_records(head, body, offset_bytes + BATCH_HEAD_BYTES))
+    for record in records:
+        check_payload(record)
+    return Batch(head, head_hash, offset_bytes, records)
+
+
+def read_batches(
+    device: BlockDevice, layout: Layout, head: SegmentHead
+) -> Iterator[Batch | FormatError]:
+    """Batches of a segment in order; last, the error that ended them."""
+    offset_bytes = layout.offset(head.segment) + ALIGNMENT_BYTES
+    limit_bytes = layout.offset(head.segment) + layout.segment_bytes
+    seq, previous_hash = head.start_seq, head.previous_hash
+    while True:
+        try:
+            batch = read_batch(device, offset_bytes, limit_bytes, seq, previous_hash)
+        except FormatError as error:
+            yield error
+            return
+        yield batch
+        offset_bytes = batch.end_offset_bytes
+        seq, previous_hash = seq + 1, batch.head_hash
+
+
+def find_batch_after(
+    device: BlockDevice, layout: Layout, segment: int, offset_bytes: int, least_seq: int
+) -> tuple[int, BatchHead] | None:
+    """The first batch header at or after `offset_bytes` numbered at least `least_seq`.
+
+    For telling a torn tail, after which nothing was ever written, from damage
+    in the midst of the log.
+    """
+    limit_bytes = layout.offset(segment) + layout.segment_bytes
+    while offset_bytes < limit_bytes:
+        window = read_bytes(device, offset_bytes, min(_RESYNC_BYTES, limit_bytes - offset_bytes))
+        for position in range(0, len(window), ALIGNMENT_BYTES):
+            if not window.startswith(BATCH_MAGIC, position):
+                continue
+            try:
+                head, _check = BatchHead.unpack(memoryview(window)[position:])
+            except FormatError:
+                continue
+            if head.seq >= least_seq:
+                return offset_bytes + position, head
+        offset_bytes += len(window)
+    return None
