@@ -130,7 +130,8 @@ def for_body(request: Request) -> BodyDigests:
     if len(payload) == 64:
         found.payload_sha256 = _hex(payload)
         algorithms.append("SHA256")
-    _find_checksum(request, found)
+    if request.operation is None or not request.operation.checksum_of_object:
+        _find_checksum(request, found)
     if found.checksum_algorithm and found.checksum_algorithm not in algorithms:
         algorithms.append(found.checksum_algorithm)
     found.algorithms = tuple(algorithms)

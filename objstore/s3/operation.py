@@ -19,6 +19,7 @@ class Operation:
     `header_selector`: a header (lower-case) that tells this operation from its plain twin.
     `params`: query parameters that it understands besides its selectors and those that
         every operation may carry.  Anything else is an operation that nobody here knows.
+    `checksum_of_object`: x-amz-checksum-* speaks of the object that results, not of the body.
     `handler`: None when the operation is known and not offered (501 NotImplemented).
     """
 
@@ -29,6 +30,7 @@ class Operation:
     header_selector: bytes = b""
     params: frozenset[str] = frozenset()
     kind: Kind = "plain"
+    checksum_of_object: bool = False
     handler: Callable[..., Any] | None = field(default=None, compare=False)
 
     @property

@@ -41,8 +41,19 @@ def _row(
     header: bytes = b"",
     kind: Kind = "plain",
     handler: Callable[..., Any] | None = None,
+    checksum_of_object: bool = False,
 ) -> Operation:
-    return Operation(name, method, level, selectors, header, frozenset(params), kind, handler)
+    return Operation(
+        name,
+        method,
+        level,
+        selectors,
+        header,
+        frozenset(params),
+        kind,
+        checksum_of_object,
+        handler,
+    )
 
 
 def _offered() -> list[Operation]:
@@ -124,6 +135,7 @@ def _offered() -> list[Operation]:
             "object",
             "uploadId",
             handler=multipart.complete_upload,
+            checksum_of_object=True,
         ),
         _row(
             "AbortMultipartUpload", "DELETE", "object", "uploadId", handler=multipart.abort_upload
