@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import socket
 import subprocess
@@ -14,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.auth
+import botocore.compat
+import botocore.crt.auth
+import pytest
 from botocore.config import Config
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -82,6 +87,17 @@ class Endpoint:
             timeout=timeout_s,
             check=False,
         )
+
+
+def shift_signing_clock(patch: pytest.MonkeyPatch, by: datetime.timedelta) -> None:
+    """Let botocore sign as if it were that much later, with either of its two signers."""
+    now = botocore.compat.get_current_datetime
+
+    def shifted(*arguments: Any, **named: Any) -> datetime.datetime:
+        return now(*arguments, **named) + by
+
+    patch.setattr(botocore.auth, "get_current_datetime", shifted)
+    patch.setattr(botocore.crt.auth, "get_current_datetime", shifted)
 
 
 def free_port() -> int:

@@ -8,10 +8,9 @@ import urllib.request
 import xml.etree.ElementTree as ET
 from typing import Any
 
-import botocore.auth
 import pytest
 
-from tests.clients.endpoint import Endpoint
+from tests.clients.endpoint import Endpoint, shift_signing_clock
 
 
 def fetch(url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Any:
@@ -89,11 +88,10 @@ def test_a_url_is_good_for_what_it_was_made_for(s3: Any, bucket: str) -> None:
 def test_time(endpoint: Endpoint, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     s3 = endpoint.client()
     s3.put_object(Bucket=bucket, Key="k", Body=b"body")
-    now = botocore.auth.get_current_datetime
 
     def presigned(made: datetime.timedelta, valid_s: int) -> str:
         with monkeypatch.context() as patch:
-            patch.setattr(botocore.auth, "get_current_datetime", lambda *a, **k: now() + made)
+            shift_signing_clock(patch, made)
             return str(
                 s3.generate_presigned_url(
                     "get_object", Params={"Bucket": bucket, "Key": "k"}, ExpiresIn=valid_s
