@@ -115,23 +115,22 @@ class Applier:
 
     def _version(self, record: Record) -> None:
         current_key = keys.current(record.bucket_id, record.key)
-        row = self._row(record)
-        old_row = self._txn.get(current_key)
+        head = self._head(record)
+        row = pack_row(head, record.body)
+        old_row = self._txn.replace(current_key, row)
         if old_row is None:
-            self._txn.put(current_key, row)
-            self._count_current(record.bucket_id, 0, record.flags)
+            self._count_current(record.bucket_id, FLAG_DELETE_MARKER, record.flags)
         else:
             old = unpack_head(old_row)
             if _is_same_version(record, old):
-                self._txn.put(current_key, row)
                 self._count_current(record.bucket_id, old.flags, record.flags)
                 self._removed(record.bucket_id, record.key, old_row, record.version_seq)
             else:
                 self._add_beside(record, row, current_key, old_row)
-        self._added(record.bucket_id, record.key, row)
+        self._added(record.bucket_id, record.key, head, record.body)
 
     def _add_beside(self, record: Record, row: bytes, current_key: bytes, old_row: bytes) -> None:
-        """Add a version to a key whose current version is another one."""
+        """Put in its place a version that displaced another one from ``o``."""
         bucket_id, key = record.bucket_id, record.key
         replaced = self._take_older(record)
         if replaced is not None:
@@ -139,9 +138,9 @@ class Applier:
         old = unpack_head(old_row)
         if record.version_seq > old.version_seq:
             self._put_older(bucket_id, key, old, old_row)
-            self._txn.put(current_key, row)
             self._count_current(bucket_id, old.flags, record.flags)
         else:
+            self._txn.put(current_key, old_row)
             self._put_older(bucket_id, key, unpack_head(row), row)
 
     def _take_older(self, record: Record) -> bytes | None:
@@ -196,12 +195,12 @@ class Applier:
             self._txn.delete(keys.null_position(bucket_id, key))
 
     def _count_current(self, bucket_id: int, old_flags: int, new_flags: int) -> None:
+        """Count keys whose current version is an object; no version counts as a marker."""
         self._objects[bucket_id] += bool(old_flags & FLAG_DELETE_MARKER) - bool(
             new_flags & FLAG_DELETE_MARKER
         )
 
-    def _added(self, bucket_id: int, key: bytes, row: bytes) -> None:
-        head, body = unpack_head(row), row_body(row)
+    def _added(self, bucket_id: int, key: bytes, head: Head, body: bytes) -> None:
         self._charge(head, 1)
         self._versions[bucket_id] += 1
         self._bytes[bucket_id] += schema.decode_size(body).size_bytes
@@ -330,20 +329,20 @@ class Applier:
 
     # --- sums -------------------------------------------------------------------------
 
-    def _row(self, record: Record) -> bytes:
-        return pack_row(
-            Head(
-                record.lsn,
-                record.version_seq,
-                record.record_offset,
-                record.payload_offset,
-                record.record_bytes,
-                len(record.payload),
-                record.payload_xxh3,
-                record.flags,
-            ),
-            record.body,
+    def _head(self, record: Record) -> Head:
+        return Head(
+            record.lsn,
+            record.version_seq,
+            record.record_offset,
+            record.payload_offset,
+            record.record_bytes,
+            len(record.payload),
+            record.payload_xxh3,
+            record.flags,
         )
+
+    def _row(self, record: Record) -> bytes:
+        return pack_row(self._head(record), record.body)
 
     def _replace(self, key: bytes, record: Record) -> None:
         self._remove(key)

@@ -17,7 +17,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -35,7 +35,7 @@ from objstore.errors import (
 )
 from objstore.index import keys, schema
 from objstore.index.base import Index, IndexFullError, WriteTransaction
-from objstore.index.schema import SegmentRow, SegmentsBody, Tail
+from objstore.index.schema import BucketBody, SegmentRow, SegmentsBody, Tail
 from objstore.log import format as log
 from objstore.log.format import (
     ALIGNMENT_BYTES,
@@ -54,12 +54,16 @@ _SEGMENTS_BASE_BYTES = 256
 
 @dataclass(slots=True)
 class Decision:
-    """What an operation may look at, and take numbers from, while it decides."""
+    """What an operation may look at, and take numbers from, while it decides.
+
+    `buckets`: those looked up in this batch already; records about buckets empty it.
+    """
 
     txn: WriteTransaction
     now_ms: int
     next_lsn: int
     next_bucket_id: int
+    buckets: dict[str, BucketBody] = field(default_factory=dict)
 
     def take_bucket_id(self) -> int:
         self.next_bucket_id += 1
@@ -87,12 +91,13 @@ class Operation(Protocol):
 class _Ticket:
     """An operation in the queue, and how to tell its caller."""
 
-    __slots__ = ("_wake", "callback", "error", "must_lead", "operation", "records")
+    __slots__ = ("_wake", "bound_bytes", "callback", "error", "must_lead", "operation", "records")
 
     def __init__(
         self, operation: Operation, callback: Callable[[_Ticket], None] | None = None
     ) -> None:
         self.operation = operation
+        self.bound_bytes = operation.size_bound_bytes
         self.callback = callback
         self.records: Sequence[Record] = ()
         self.error: BaseException | None = None
@@ -198,9 +203,9 @@ class Committer:
 
     def _enqueue(self, ticket: _Ticket) -> bool:
         """Queue `ticket`; whether its caller has to lead."""
-        if ticket.operation.size_bound_bytes > self._layout.segment_bytes // 2:
+        if ticket.bound_bytes > self._layout.segment_bytes // 2:
             raise InvalidArgumentError(
-                f"an operation of {ticket.operation.size_bound_bytes} bytes does not fit into a "
+                f"an operation of {ticket.bound_bytes} bytes does not fit into a "
                 f"log segment of {self._layout.segment_bytes}; make the store with larger segments"
             )
         with self._mutex:
@@ -240,7 +245,7 @@ class Committer:
         total_bytes = 0
         limit_bytes = min(self._config.batch_bytes, self._layout.segment_bytes // 4)
         while self._queue and len(batch) < self._config.batch_ops:
-            total_bytes += self._queue[0].operation.size_bound_bytes
+            total_bytes += self._queue[0].bound_bytes
             if batch and total_bytes > limit_bytes:
                 break
             batch.append(self._queue.popleft())
@@ -295,7 +300,7 @@ class Committer:
         row = txn.get(keys.TAIL)
         assert row is not None, "a store has a tail from the moment it is made"
         tail = Tail.unpack(row)
-        bound_bytes = BATCH_HEAD_BYTES + sum(ticket.operation.size_bound_bytes for ticket in batch)
+        bound_bytes = BATCH_HEAD_BYTES + sum(ticket.bound_bytes for ticket in batch)
         roll = _Roll.plan(txn, tail, self._layout, bound_bytes)
         has_space = roll.successor >= 0 and self._has_reserve()
         builder = BatchBuilder(roll.offset_bytes, tail.next_seq, tail.next_lsn, tail.previous_hash)
@@ -318,6 +323,8 @@ class Committer:
             for record in records:
                 builder.place(record)
                 applier.apply(record)
+                if record.kind <= log.BUCKET_GONE:
+                    decision.buckets.clear()
             decided += len(records)
             decision.next_lsn = builder.next_lsn
             ticket.records = records

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from blockdev import BlockDevice, Clock, DeviceError, DeviceFullError
 from objstore.config import MAX_KEY_BYTES, StoreConfig
-from objstore.engine.commit import Committer, Operation
+from objstore.engine.commit import Committer, Decision, Operation
 from objstore.engine.flush import FlushGate
 from objstore.engine.sharing import FileLock, Slots
 from objstore.engine.space import Space, reap_leases, release_quarantine
@@ -124,6 +124,14 @@ class Core:
             self.buckets.clear()
         self.buckets[name] = (row, body)
         return body
+
+
+def decided_bucket(core: Core, decision: Decision, name: str) -> BucketBody:
+    """As `Core.bucket`, looked up once in a batch."""
+    body = decision.buckets.get(name)
+    if body is None:
+        body = decision.buckets[name] = core.bucket(decision.txn, name)
+    return body
 
 
 def encode_key(key: str) -> bytes:

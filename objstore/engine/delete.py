@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from objstore.engine.commit import Decision
-from objstore.engine.core import Core, encode_key
+from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.index import keys, schema
 from objstore.index.schema import FLAG_NULL, GoneBody
 from objstore.log import format as log
@@ -28,7 +28,7 @@ class DeleteObjects:
         )
 
     def decide(self, decision: Decision) -> Sequence[Record]:
-        bucket_id = self._core.bucket(decision.txn, self._bucket).bucket_id
+        bucket_id = decided_bucket(self._core, decision, self._bucket).bucket_id
         records = []
         # A key named twice is deleted once: the second finds nothing, as in S3.
         for key in dict.fromkeys(self._keys):

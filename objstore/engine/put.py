@@ -16,7 +16,7 @@ from objstore.config import MAX_PUT_BYTES
 from objstore.engine import rows
 from objstore.engine.commit import Decision
 from objstore.engine.conditions import check_write
-from objstore.engine.core import Core, encode_key
+from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.extent_writer import ExtentWriter
 from objstore.errors import EntityTooLargeError, IncompleteBodyError
 from objstore.index import keys, schema
@@ -31,7 +31,13 @@ from objstore.index.schema import (
 )
 from objstore.log import format as log
 from objstore.log.format import Record
-from objstore.model import Checksum, Conditions, ObjectAttributes, ObjectInfo
+from objstore.model import (
+    DEFAULT_ATTRIBUTES,
+    Checksum,
+    Conditions,
+    ObjectAttributes,
+    ObjectInfo,
+)
 
 _BODY_BOUND_BYTES = 512
 _EXTENT_BOUND_BYTES = 32
@@ -39,6 +45,8 @@ _EXTENT_BOUND_BYTES = 32
 
 def attributes_bound_bytes(attributes: ObjectAttributes) -> int:
     """At most what attributes take in a record's body: text, and 5 bytes a string."""
+    if attributes is DEFAULT_ATTRIBUTES:
+        return 0
     bound_bytes = len(attributes.owner) * 4 + len(attributes.storage_class)
     for texts in (attributes.headers, attributes.metadata, attributes.tags):
         for name, value in texts.items():
@@ -84,7 +92,7 @@ class PutObject:
         )
 
     def decide(self, decision: Decision) -> Sequence[Record]:
-        bucket_id = self.core.bucket(decision.txn, self.bucket).bucket_id
+        bucket_id = decided_bucket(self.core, decision, self.bucket).bucket_id
         if self.conditions:
             etag = current_etag(decision.txn, bucket_id, self.key)
             check_write(self.conditions, self.key.decode(), etag)

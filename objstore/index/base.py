@@ -43,6 +43,10 @@ class WriteTransaction(ReadTransaction, Protocol):
         """Insert or replace."""
         ...
 
+    def replace(self, key: bytes, value: bytes) -> bytes | None:
+        """As `put`; what the key held before, or None."""
+        ...
+
     def delete(self, key: bytes) -> bool:
         """Remove; whether the key was there."""
         ...

@@ -85,16 +85,15 @@ class LmdbIndex:
 
 
 class _LmdbTransaction:
-    __slots__ = ("_txn", "delete", "get")
+    __slots__ = ("_txn", "delete", "get", "put", "replace")
 
     def __init__(self, txn: Any) -> None:
         self._txn = txn
         # Bound once: a forwarding method would cost more than the call behind it.
         self.get = txn.get
         self.delete = txn.delete
-
-    def put(self, key: bytes, value: bytes) -> None:
-        self._txn.put(key, value)
+        self.put = txn.put
+        self.replace = txn.replace
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         with self._txn.cursor() as cursor:

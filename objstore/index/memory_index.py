@@ -67,6 +67,11 @@ class MemoryIndex:
         self._undo.append((key, self._rows.get(key, _ABSENT)))
         self._insert(key, value)
 
+    def replace(self, key: bytes, value: bytes) -> bytes | None:
+        old = self._rows.get(key)
+        self.put(key, value)
+        return old
+
     def delete(self, key: bytes) -> bool:
         if key not in self._rows:
             return False

@@ -54,7 +54,7 @@ def pack_row(head: Head, body: bytes) -> bytes:
 
 
 def unpack_head(row: bytes) -> Head:
-    return Head._make(_HEAD.unpack_from(row))
+    return Head(*_HEAD.unpack_from(row))
 
 
 def row_body(row: bytes) -> bytes:
