@@ -13,7 +13,9 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from objstore.errors import InvalidArgumentError
 from objstore.model import Checksum
+from objstore.s3 import checksums
 from objstore.s3.checksums import ALGORITHMS, DEFAULT_ALGORITHM
 from objstore.s3.checksums import encode as _base64
 from objstore.s3.errors import (
@@ -210,13 +212,14 @@ def _trailer_header(trailer: str) -> bytes:
 
 
 def _check_value(header: str, algorithm: str, value: str) -> None:
-    raw = decode_base64(value)
-    if raw is None or len(raw) != ALGORITHMS[algorithm].digest_bytes:
-        raise invalid_request(f"Value for {header} header is invalid.")
+    try:
+        checksums.decode(ALGORITHMS[algorithm], value)
+    except InvalidArgumentError:
+        raise invalid_request(f"Value for {header} header is invalid.") from None
 
 
 def _content_md5(value: bytes) -> bytes:
-    raw = decode_base64(value.decode("latin-1"))
+    raw = _decode_base64(value.decode("latin-1"))
     if raw is None or len(raw) != 16:
         raise S3Error("InvalidDigest", extra={"Content-MD5": value.decode("latin-1")})
     return raw
@@ -235,7 +238,7 @@ def _hex(value: bytes) -> bytes:
         ) from None
 
 
-def decode_base64(value: str) -> bytes | None:
+def _decode_base64(value: str) -> bytes | None:
     """The bytes of strict base64, None for anything else."""
     try:
         return base64.b64decode(value, validate=True)

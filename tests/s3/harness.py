@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
+
+import pytest
 
 from blockdev.clock import ManualClock
 from objstore.auth.authenticator import AuthResult
 from objstore.auth.chunked import ChunkedDecoder
 from objstore.auth.keys import ANONYMOUS, Identity
 from objstore.auth.payload import PayloadKind, classify
-from objstore.config import MIB, StoreConfig
+from objstore.config import MIB
 from objstore.entropy import SeededEntropy
 from objstore.errors import IncompleteBodyError
 from objstore.model import ObjectInfo
@@ -25,6 +31,7 @@ from objstore.s3 import digests, errors, service
 from objstore.s3.checksums import new_hasher
 from objstore.s3.http import Context, Headers, Request, Response, WritePlan
 from tests.model_store import ModelStore
+from tests.stores import SMALL_CONFIG, StoreFactory
 
 ROOT = Identity("a" * 64, "root", is_root=True)
 OTHER = Identity("b" * 64, "other")
@@ -87,10 +94,13 @@ class S3:
     `min_part_bytes` is small, so that multipart tests need no megabytes.
     """
 
+    # What opens the store; the fixture `backend` puts the engine in the model's place.
+    open_store: ClassVar[Callable[..., Any]] = ModelStore
+
     def __init__(self, region: str = "us-east-1", min_part_bytes: int = 5 * MIB) -> None:
         self.clock = ManualClock()
-        self.store = ModelStore(
-            config=StoreConfig(min_part_bytes=min_part_bytes, io_bytes=1000),
+        self.store = type(self).open_store(
+            config=replace(SMALL_CONFIG, min_part_bytes=min_part_bytes),
             clock=self.clock,
             entropy=SeededEntropy(1),
             create_buckets=False,
@@ -167,19 +177,24 @@ class S3:
         return plan.respond(self._submit(plan, data, checksums))
 
     def _submit(self, plan: WritePlan, data: bytes, checksums: tuple[object, ...]) -> ObjectInfo:
-        outcome: list[ObjectInfo | BaseException] = []
+        outcome: Future[ObjectInfo] = Future()
+
+        def done(info: ObjectInfo | None, error: BaseException | None) -> None:
+            if info is None:
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(info)
+
         self.store.submit_put(
             plan.bucket,
             plan.key,
             data,
-            lambda info, error: outcome.append(info or error),  # type: ignore[arg-type]
+            done,
             attributes=plan.attributes,
             conditions=plan.conditions,
-            checksums=checksums,  # type: ignore[arg-type]
+            checksums=checksums,
         )
-        if isinstance(outcome[0], BaseException):
-            raise outcome[0]
-        return outcome[0]
+        return outcome.result(timeout=60)
 
     @staticmethod
     def _check_framing(
@@ -190,6 +205,19 @@ class S3:
             assert content == b""
         elif request.method != "HEAD":
             assert int(headers["content-length"]) == len(content)
+
+
+@pytest.fixture(params=["model", "engine"], autouse=True)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Import this into a test module, and its tests run over the model and over the engine."""
+    if request.param == "engine":
+        factory: StoreFactory = request.getfixturevalue("store_factory")
+        numbers = itertools.count()
+
+        def open_engine(**arguments: Any) -> Any:
+            return factory(f"store-{next(numbers)}", **arguments)
+
+        monkeypatch.setattr(S3, "open_store", open_engine)
 
 
 def decode(

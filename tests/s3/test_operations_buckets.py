@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from objstore.auth.keys import ANONYMOUS
-from tests.s3.harness import OTHER, ROOT, S3
+from tests.s3.harness import OTHER, ROOT, S3, backend  # noqa: F401
 
 CONFIGURATION = (
     b'<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'

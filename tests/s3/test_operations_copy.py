@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from objstore.s3.operations.copy import parse_source
-from tests.s3.harness import ROOT, S3, Reply, checksum
+from tests.s3.harness import ROOT, S3, Reply, backend, checksum  # noqa: F401
 
 DATA = b"0123456789" * 30
 ETAG = hashlib.md5(DATA).hexdigest()

@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 
-from tests.s3.harness import S3, Reply, checksum, md5_header
+from tests.s3.harness import S3, Reply, backend, checksum, md5_header  # noqa: F401
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from objstore.config import MAX_PART_BYTES
 from objstore.s3.checksums import digest_of
-from tests.s3.harness import ROOT, S3, Reply, checksum
+from tests.s3.harness import ROOT, S3, Reply, backend, checksum  # noqa: F401
 
 PARTS = [b"a" * 100, b"b" * 100, b"c" * 7]
 WHOLE = b"".join(PARTS)

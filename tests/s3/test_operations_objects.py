@@ -8,7 +8,7 @@ import pytest
 
 from objstore.config import MAX_PUT_BYTES
 from objstore.model import ObjectAttributes
-from tests.s3.harness import S3, Reply, checksum, chunked, md5_header
+from tests.s3.harness import S3, Reply, backend, checksum, chunked, md5_header  # noqa: F401
 
 DATA = bytes(range(256)) * 20
 ETAG = hashlib.md5(DATA).hexdigest()
