@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objstore.auth import Authenticator, AuthError, StaticKeyStore
@@ -165,6 +165,7 @@ def meaning(parts: Parts) -> object:
     )
 
 
+@settings(max_examples=300)
 @given(st.data(), st.one_of(signed_requests(), presigned_requests()))
 def test_a_change_anywhere_is_noticed(
     data: st.DataObject, signed: tuple[Parts, Authenticator]
