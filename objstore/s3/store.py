@@ -109,18 +109,6 @@ class Store(Protocol):
         size_bytes: int | None = ...,
         hashers: Sequence[Callable[[Any], object]] = ...,
     ) -> PartWriter: ...
-    def copy_part(
-        self,
-        source_bucket: str,
-        source_key: str,
-        bucket: str,
-        key: str,
-        upload_id: str,
-        part_number: int,
-        *,
-        byte_range: ByteRange | None = ...,
-        source_conditions: Conditions = ...,
-    ) -> PartInfo: ...
     def list_parts(
         self, bucket: str, key: str, upload_id: str, *, after: int = ..., limit: int = ...
     ) -> PartPage: ...

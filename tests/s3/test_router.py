@@ -11,6 +11,7 @@ import pytest
 from botocore.model import OperationModel, Shape
 from botocore.serialize import create_serializer
 
+from bench import s3_compatibility
 from objstore.s3 import refusals, router
 from objstore.s3.errors import S3Error
 from objstore.s3.http import Request
@@ -281,3 +282,10 @@ def test_no_header_of_an_offered_operation_is_ignored_in_silence(name: str) -> N
         if member.serialization.get("location") in ("header", "headers")
     }
     assert headers <= known, headers - known
+
+
+def test_the_documented_table_is_current() -> None:
+    page = s3_compatibility.PAGE.read_text("utf-8")
+    assert s3_compatibility.render(page) == page, "run: python -m bench.s3_compatibility"
+    for row in OPERATIONS:
+        assert f"| {row.name} |" in page
