@@ -24,7 +24,7 @@ from objstore.auth.errors import (
     UnsupportedSignatureError,
 )
 from objstore.auth.keys import Credentials
-from objstore.auth.payload import UNSIGNED
+from objstore.auth.payload import HEADER, UNSIGNED
 from objstore.auth.sigv4 import (
     ALGORITHM,
     SIGV4A_ALGORITHM,
@@ -199,7 +199,8 @@ def presign(
         time_s: seconds since the epoch from which the URL counts.
         expires_s: seconds that it stays valid, 1-604,800.
         query: further parameters, such as response-content-type.
-        headers: headers that the user of the URL has to send as they are here.
+        headers: headers that the user of the URL has to send as they are here.  One of
+            them, or a parameter, may be X-Amz-Content-Sha256; else any payload will do.
 
     Raises:
         ValueError: `expires_s` is out of range, or the endpoint has no host.
@@ -226,7 +227,8 @@ def presign(
         pairs.append((b"X-Amz-Security-Token", credentials.session_token.encode()))
     raw_path = uri_encode_path(path.encode())
     raw_query = canonical_query(pairs)
-    canonical = signed.canonical_request(method.encode(), raw_path, raw_query, fields, UNSIGNED)
+    payload = dict(pairs).get(b"X-Amz-Content-Sha256") or fields.get(HEADER, UNSIGNED)
+    canonical = signed.canonical_request(method.encode(), raw_path, raw_query, fields, payload)
     key = derive_signing_key(credentials.secret_key, scope)
     signature = key.sign(string_to_sign(timestamp, scope, canonical))
     return (

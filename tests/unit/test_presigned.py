@@ -103,21 +103,35 @@ class TestUse:
 
 
 class TestPayload:
-    def test_a_digest_in_the_url(self) -> None:
-        url = made(method="PUT", query={"X-Amz-Content-Sha256": EMPTY_SHA256.decode()})
-        # that digest takes the place of UNSIGNED-PAYLOAD in the canonical request, too
-        assert refused(request_for(url, "PUT")).code == "SignatureDoesNotMatch"
+    @pytest.mark.parametrize(
+        ("value", "kind"),
+        [
+            (EMPTY_SHA256.decode(), PayloadKind.SHA256),
+            ("UNSIGNED-PAYLOAD", PayloadKind.UNSIGNED),
+            ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", PayloadKind.STREAMING_SIGNED),
+        ],
+    )
+    def test_it_can_be_fixed_by_a_parameter_or_a_header(
+        self, value: str, kind: PayloadKind
+    ) -> None:
+        by_parameter = request_for(made(query={"X-Amz-Content-Sha256": value}))
+        url = made(headers={"x-amz-content-sha256": value})
+        by_header = request_for(url, x_amz_content_sha256=value)
+        for parts in (by_parameter, by_header):
+            result = parts.authenticate()
+            assert result.payload is kind
+            assert result.content_sha256 == value.encode()
+            assert (result.chunk_signing is not None) == kind.chunk_signed
+        other = request_for(url, x_amz_content_sha256="f" * 64)
+        assert refused(other).code == "SignatureDoesNotMatch"
 
-    def test_unsigned_payload_in_the_url(self) -> None:
-        url = made(method="PUT", query={"X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"})
-        assert request_for(url, "PUT").authenticate().payload is PayloadKind.UNSIGNED
-
-    def test_a_signed_header(self) -> None:
-        url = made(method="PUT", headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD"})
-        parts = request_for(url, "PUT", x_amz_content_sha256="UNSIGNED-PAYLOAD")
-        assert parts.authenticate().payload is PayloadKind.UNSIGNED
-        parts = request_for(url, "PUT", x_amz_content_sha256=EMPTY_SHA256.decode())
-        assert refused(parts).code == "SignatureDoesNotMatch"
+    def test_a_parameter_outranks_a_header(self) -> None:
+        url = made(
+            query={"X-Amz-Content-Sha256": EMPTY_SHA256.decode()},
+            headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD"},
+        )
+        parts = request_for(url, x_amz_content_sha256="UNSIGNED-PAYLOAD")
+        assert parts.authenticate().content_sha256 == EMPTY_SHA256
 
     def test_nonsense(self) -> None:
         url = made(query={"X-Amz-Content-Sha256": "x"})
