@@ -23,11 +23,14 @@ from objstore.asgi.state import RequestIds
 from objstore.asgi.strand import Completions
 from objstore.auth.authenticator import Authenticator
 from objstore.auth.keys import Credentials, Identity, KeyStore, StaticKeyStore
-from objstore.config import ServerConfig
+from objstore.config import MIB, ServerConfig
 from objstore.s3.errors import to_response
 from objstore.s3.http import Context, Request, Response, WritePlan
 from objstore.s3.service import prepare
 from objstore.s3.store import BodyReader
+
+LARGE_BYTES = 1 * MIB
+"""Objects above this take more than one piece, and count as streams."""
 
 STRAIGHT_METHODS = frozenset(("GET", "HEAD", "PUT", "DELETE"))
 
@@ -117,9 +120,14 @@ class S3Endpoint:
         self, request: Request, response: Response, reader: BodyReader, send: Send
     ) -> None:
         """Send an object.  A defect found before the first byte is still an error response."""
+        assert self._bodies is not None
+        left_bytes = 0 if request.method == "HEAD" else reader.length_bytes
+        is_large = left_bytes > LARGE_BYTES
+        self._bodies.streams += is_large
         try:
-            left_bytes = 0 if request.method == "HEAD" else reader.length_bytes
             try:
+                if is_large:
+                    self._bodies.check_streams()
                 piece = await self._read(reader) if left_bytes else b""
             except Exception as error:
                 response = to_response(self._ctx, request, error)
@@ -134,6 +142,7 @@ class S3Endpoint:
                     return
                 piece = await self._read(reader)
         finally:
+            self._bodies.streams -= is_large
             reader.close()
 
     async def _read(self, reader: BodyReader) -> bytes | memoryview:
