@@ -278,7 +278,8 @@ class FrontProtocol(HttpToolsProtocol):
             self,
             self._make_scope(version),
             keep_alive=version == "1.1" and not upgrade and self.parser.should_keep_alive(),
-            expects_continue=self.expect_100_continue and self.body_length != 0,
+            # An empty body, too: botocore waits for a body of an answer that comes instead.
+            expects_continue=self.expect_100_continue,
         )
         self.phase = Phase.BODY
         self.deadline_s = NEVER_S
@@ -349,7 +350,7 @@ class FrontProtocol(HttpToolsProtocol):
 
     def send_continue(self, exchange: Exchange) -> None:
         """Invite the body, unless it has come uninvited."""
-        if not exchange.body_complete and not exchange.chunks and not self.transport.is_closing():
+        if not exchange.chunks and not self.transport.is_closing():
             self.transport.write(CONTINUE)
             self.deadline_s = self.server_state.now_s + self.limits.body_stall_timeout_s
 
