@@ -129,6 +129,8 @@ def for_body(request: Request) -> BodyDigests:
         found.md5 = _content_md5(content_md5)
         algorithms.append("MD5")
     payload = headers.get(b"x-amz-content-sha256", b"")
+    if request.auth is not None:  # a presigned URL may give it in its query instead
+        payload = request.auth.content_sha256
     if len(payload) == 64:
         found.payload_sha256 = _hex(payload)
         algorithms.append("SHA256")

@@ -368,6 +368,10 @@ class TestTrailers:
 
     def test_announced_and_not_sent(self) -> None:
         assert refused(upload_of(UNSIGNED_TRAILER), self.body()).code == "IncompleteBody"
+        signed = upload_of(SIGNED_TRAILER, b"data")
+        body = signed.encode()
+        cut = body[: body.index(CRC[0].encode())]
+        assert refused(signed, cut + b"\r\n").code == "IncompleteBody"
         two = Upload(UNSIGNED_TRAILER, (), (CRC, ("x-amz-other", "1")))
         error = refused(two, self.body(b"x-amz-other:1"))
         assert error.code == "MalformedTrailerError"

@@ -9,6 +9,8 @@ import pytest
 
 from objstore.auth import AuthError, Credentials, PayloadKind, presign
 from objstore.auth.presigned import MAX_EXPIRES_S
+from objstore.s3 import digests
+from objstore.s3.http import Request
 from tests.unit.sigv4_helpers import ALICE, EMPTY_SHA256, NOW_S, TEMPORARY, Parts, authenticator
 
 HOST = "localhost:9000"
@@ -124,6 +126,14 @@ class TestPayload:
             assert (result.chunk_signing is not None) == kind.chunk_signed
         other = request_for(url, x_amz_content_sha256="f" * 64)
         assert refused(other).code == "SignatureDoesNotMatch"
+
+    def test_a_digest_in_the_url_is_demanded_of_the_body(self) -> None:
+        parts = request_for(made(query={"X-Amz-Content-Sha256": EMPTY_SHA256.decode()}))
+        request = Request(parts.method, parts.path, parts.query, list(parts.headers))
+        request.auth = parts.authenticate()
+        found = digests.for_body(request)
+        assert found.payload_sha256 == bytes.fromhex(EMPTY_SHA256.decode())
+        assert "SHA256" in found.algorithms
 
     def test_a_parameter_outranks_a_header(self) -> None:
         url = made(
