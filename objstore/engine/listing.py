@@ -43,9 +43,9 @@ def _walk(
     stop = keys.after(base + prefix)
     start = base + max(prefix, start_after + b"\x00" if start_after else b"")
     if delimiter and start_after.startswith(prefix):
-        # Keys folded into a prefix that was listed already do not come up again.
+        # A common prefix that sorts at or before `start_after` does not come up again.
         folded = fold(start_after, prefix, delimiter)
-        if folded is not None and start_after == folded:
+        if folded is not None:
             start = keys.after(base + folded)
     skip = len(base)
     while start is not None and start < stop:
