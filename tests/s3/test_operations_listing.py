@@ -210,3 +210,11 @@ def test_encoding_type_url() -> None:
         assert prefixes_of(reply) == ["%C3%BC%26"]
         assert reply.text("Delimiter") == "%26"
     assert v2(s3, encoding_type="url", start_after="a b").text("StartAfter") == "a%20b"
+
+
+@pytest.mark.parametrize(
+    ("after", "first"), [("b", "b/"), ("b/", "d"), ("b/1", "d"), ("b/~", "d"), ("b0", "d")]
+)
+def test_a_start_inside_a_common_prefix_is_after_it(after: str, first: str) -> None:
+    page = v2(bucket_with(KEYS), start_after=after, delimiter="/", max_keys="1")
+    assert keys_of(page) + prefixes_of(page) == [first]

@@ -88,10 +88,19 @@ def test_standard_headers_and_metadata_come_back(s3: S3) -> None:
 
 
 def test_aws_chunked_is_no_property_of_the_object(s3: S3) -> None:
-    s3("PUT", "/bucket/a", DATA, headers={"content-encoding": "aws-chunked"})
+    signed = {"x-amz-content-sha256": hashlib.sha256(DATA).hexdigest()}
+    s3("PUT", "/bucket/a", DATA, headers={"content-encoding": "aws-chunked", **signed})
     assert "content-encoding" not in s3("HEAD", "/bucket/a").headers
-    s3("PUT", "/bucket/b", DATA, headers={"content-encoding": "gzip, aws-chunked"})
+    s3("PUT", "/bucket/b", DATA, headers={"content-encoding": "gzip, aws-chunked", **signed})
     assert s3("HEAD", "/bucket/b").headers["content-encoding"] == "gzip"
+
+
+def test_frames_that_nobody_would_take_off_are_refused(s3: S3) -> None:
+    headers = {"content-encoding": "aws-chunked", "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
+    reply = s3("PUT", "/bucket/key", chunked(DATA), headers=headers)
+    assert (reply.status, reply.code) == (400, "InvalidArgument")
+    assert reply.text("ArgumentName") == "Content-Encoding"
+    assert s3("HEAD", "/bucket/key").status == 404
 
 
 def test_metadata_up_to_two_kib(s3: S3) -> None:

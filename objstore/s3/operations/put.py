@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from objstore.auth.payload import decoded_length
+from objstore.auth.payload import PayloadKind, decoded_length
 from objstore.config import MAX_PUT_BYTES
 from objstore.model import Checksum, ObjectInfo
 from objstore.s3 import digests
 from objstore.s3.authentication import identity
-from objstore.s3.errors import S3Error, entity_too_large
+from objstore.s3.errors import S3Error, entity_too_large, invalid_argument
 from objstore.s3.headers import attributes, write_conditions
 from objstore.s3.http import Context, Headers, Request, Response, WritePlan
 
@@ -47,7 +47,8 @@ def body_size(request: Request, limit_bytes: int) -> tuple[int, bool]:
     """The length of an upload once decoded, and whether it comes in aws-chunked frames.
 
     Raises:
-        S3Error: MissingContentLength or EntityTooLarge.
+        S3Error: MissingContentLength, EntityTooLarge, or InvalidArgument where the headers
+            contradict each other.
         AuthError: MissingContentLength of the decoded length.
     """
     aws_chunked = request.auth is not None and request.auth.payload.aws_chunked
@@ -56,10 +57,24 @@ def body_size(request: Request, limit_bytes: int) -> tuple[int, bool]:
     elif request.body_length is None:
         raise S3Error("MissingContentLength")
     else:
+        _check_unframed(request)
         size = request.body_length
     if size > limit_bytes:
         raise entity_too_large(size, limit_bytes)
     return size, aws_chunked
+
+
+def _check_unframed(request: Request) -> None:
+    """A client that announces frames may send them: they must not end up in the object."""
+    if request.auth is None or request.auth.payload is not PayloadKind.UNSIGNED:
+        return
+    if "aws-chunked" in (request.header(b"content-encoding") or ""):
+        raise invalid_argument(
+            "aws-chunked encoding is not supported when x-amz-content-sha256 UNSIGNED-PAYLOAD is "
+            "supplied.",
+            "Content-Encoding",
+            request.header(b"content-encoding") or "",
+        )
 
 
 def trailer_names(request: Request) -> tuple[str, ...]:
