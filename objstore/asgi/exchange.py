@@ -241,6 +241,11 @@ class Exchange:
                 self.keep_alive = False
                 continue
             lines.append(b"%b: %b\r\n" % (name, header[1]))
+        if self.expects_continue and self.body_complete and not self.chunks:
+            # An empty body that nobody asked for.  After a final answer without the invitation,
+            # botocore misreads the next answer on the connection, and waits for it a minute.
+            self.expects_continue = False
+            self.protocol.send_continue(self)
         self._frame(status, length, lines)
         head = b"".join(lines)
         if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):

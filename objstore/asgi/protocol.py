@@ -278,7 +278,6 @@ class FrontProtocol(HttpToolsProtocol):
             self,
             self._make_scope(version),
             keep_alive=version == "1.1" and not upgrade and self.parser.should_keep_alive(),
-            # An empty body, too: botocore waits for a body of an answer that comes instead.
             expects_continue=self.expect_100_continue,
         )
         self.phase = Phase.BODY
