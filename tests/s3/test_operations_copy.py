@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from objstore.config import MAX_COPY_BYTES
+from objstore.errors import CorruptionError
 from objstore.s3.operations.copy import parse_source
 from tests.s3.harness import ROOT, S3, Reply, backend, checksum  # noqa: F401
 
@@ -267,3 +271,82 @@ def test_a_part_copy_that_cannot_be(s3: S3) -> None:
 def test_a_range_on_copy_object_is_refused(s3: S3) -> None:
     reply = copy(s3, x_amz_copy_source_range="bytes=0-1")
     assert (reply.status, reply.code) == (501, "NotImplemented")
+
+
+# What changes, or is too large, while one looks
+
+
+def overwrite_source_before_copying(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, times: int
+) -> list[bytes]:
+    """Put something new in the source's place each time just before the store copies it."""
+    real = s3.store.copy
+    written: list[bytes] = []
+
+    def copy_late(*args: object, **kwargs: object) -> object:
+        if len(written) < times:
+            written.append(b"new %d" % len(written))
+            s3.store.put("source", "a key", written[-1])
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(s3.store, "copy", copy_late, raising=True)
+    return written
+
+
+def test_a_source_that_changes_meanwhile_is_looked_at_again(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = overwrite_source_before_copying(s3, monkeypatch, 1)
+    reply = copy(s3)
+    assert reply.status == 200
+    assert s3("GET", "/target/key").body == written[0]
+    got = head(s3)
+    assert got["x-amz-checksum-crc64nvme"] == checksum("CRC64NVME", written[0])
+    assert "x-amz-meta-a" not in got
+
+
+def test_but_not_for_ever(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    overwrite_source_before_copying(s3, monkeypatch, 99)
+    assert copy(s3).status == 412
+    assert s3("HEAD", "/target/key").status == 404
+
+
+@pytest.mark.parametrize("by_part", [False, True])
+def test_a_source_over_five_gib(s3: S3, monkeypatch: pytest.MonkeyPatch, by_part: bool) -> None:
+    upload_id = start(s3)
+    large = replace(s3.store.head("source", "a key"), size_bytes=MAX_COPY_BYTES + 1)
+    monkeypatch.setattr(s3.store, "head", lambda *args, **kwargs: large)
+    reply = copy_part(s3, upload_id, 1) if by_part else copy(s3)
+    assert (reply.status, reply.code) == (400, "InvalidRequest")
+    assert "5368709120" in (reply.text("Message") or "")
+    if by_part:
+        whole = f"bytes=0-{MAX_COPY_BYTES}"
+        assert copy_part(s3, upload_id, 1, x_amz_copy_source_range=whole).status == 400
+
+
+def test_a_part_copy_that_fails_leaves_no_part(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_id = start(s3)
+    real = s3.store.get
+
+    def damaged(*args: object, **kwargs: object) -> object:
+        reader = real(*args, **kwargs)
+        return DamagedReader(reader)
+
+    monkeypatch.setattr(s3.store, "get", damaged)
+    reply = copy_part(s3, upload_id, 1)
+    assert (reply.status, reply.code) == (500, "InternalError")
+    assert s3("GET", "/target/big", query={"uploadId": upload_id}).texts("Part") == []
+
+
+class DamagedReader:
+    """A reader of bytes that are not what they were."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        self.length_bytes = reader.length_bytes
+
+    def next(self) -> bytes:
+        raise CorruptionError("the checksum of a chunk does not match")
+
+    def close(self) -> None:
+        self._reader.close()

@@ -181,6 +181,9 @@ def test_a_header_in_a_presigned_query_counts_as_a_header() -> None:
     assert refused.status == 501
     assert s3("PUT", "/bucket/key", b"", query="x-amz-meta-colour=red").status == 200
     assert s3("GET", "/bucket/key").headers["x-amz-meta-colour"] == "red"
+    both = {"x-amz-meta-colour": "blue"}
+    s3("PUT", "/bucket/key", b"", query="x-amz-meta-colour=red", headers=both)
+    assert s3("GET", "/bucket/key").headers["x-amz-meta-colour"] == "blue"
 
 
 def test_a_method_that_s3_does_not_have() -> None:
@@ -220,6 +223,14 @@ def test_paths_that_cannot_be_parsed(path: bytes) -> None:
     with pytest.raises(S3Error) as caught:
         router.route(S3().ctx, Request("GET", path, b"", []))
     assert caught.value.code == "InvalidURI"
+
+
+def test_how_a_query_is_decoded() -> None:
+    request = Request("GET", b"/b", b"prefix=a+b%2Bc&&delimiter&max-keys=1=2", [])
+    assert resolve(request) == "ListObjects"
+    assert request.query == [("prefix", "a b+c"), ("delimiter", ""), ("max-keys", "1=2")]
+    assert request.query_value("prefix") == "a b+c"
+    assert request.query_value("marker") is None
 
 
 def test_a_query_that_is_not_utf_8() -> None:
