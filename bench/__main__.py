@@ -16,7 +16,15 @@ from pathlib import Path
 from bench.fleet import GeneratorFailed
 from bench.machine import describe
 from bench.measure import Measurement, WorkloadFailed
-from bench.report import Report, as_text, compare, find_warnings, summarise_rounds, write_json
+from bench.report import (
+    Report,
+    as_markdown,
+    as_text,
+    compare,
+    find_warnings,
+    summarise_rounds,
+    write_json,
+)
 from bench.run import print_progress, run_embedded, run_http
 from bench.signing import Credentials
 from bench.targets import Objstore, SeaweedFS, Target, TargetFailed, remote
@@ -66,6 +74,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=Path,
         help="where to put the data (default: the directory for temporary files)",
     )
+    add("--markdown", type=Path, metavar="FILE", help="write the figures as tables to FILE")
     add("--json", type=Path, metavar="FILE", help="write every figure to FILE")
     add(
         "--quick",
@@ -158,6 +167,9 @@ def main(argv: Sequence[str]) -> int:
     finally:
         shutil.rmtree(root, ignore_errors=True)
     print(as_text(report, EMBEDDED_WORKLOADS))
+    if arguments.markdown:
+        text = as_markdown(report, EMBEDDED_WORKLOADS)
+        arguments.markdown.write_text(text + "\n", encoding="utf-8")
     if arguments.json:
         write_json(report, arguments.json)
     return 1 if report.errors else 0

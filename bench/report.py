@@ -14,6 +14,7 @@ from bench.measure import Measurement
 from bench.workloads import Parameters, Workload
 
 BUSY_CORES = 0.2
+OWN = "objstore"
 HEADER = (
     f"{'workload':24}{'target':14}{'rate':>10}{'':6}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>10}"
     f"{'MiB':>7}{'spread':>9}"
@@ -179,7 +180,7 @@ def _targets_text(lines: Sequence[Line], workloads: Sequence[Workload]) -> list[
         f"{line.workload} of {line.target}: {line.rate:,.0f} {line.unit}, wanted {rate:,.0f}: "
         + ("reached" if line.rate >= rate else "MISSED")
         for line in lines
-        if line.target.startswith("objstore") and (rate := wanted.get(line.workload))
+        if line.target.startswith(OWN) and (rate := wanted.get(line.workload))
     ]
 
 
@@ -188,6 +189,48 @@ def _ratio_text(ratio: Ratio) -> str:
     if ratio.wanted:
         verdict = f"≥ {ratio.wanted:g}×  {'reached' if ratio.ratio >= ratio.wanted else 'MISSED'}"
     return f"{ratio.workload:24}{ratio.target:14}{ratio.ratio:9.2f}×  {verdict}"
+
+
+def as_markdown(report: Report, workloads: Sequence[Workload]) -> str:
+    """The report for a page of the documentation: the run, and a row for each line."""
+    machine = report.machine
+    ratios = {(ratio.workload, ratio.target): ratio for ratio in report.ratios}
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    parts = [
+        f"- started {report.started}, commit `{machine.commit}`: `{report.command}`",
+        f"- {machine.cpu}, {machine.cores} cores, {machine.memory_bytes / 2**30:.1f} GiB, "
+        f"Linux {machine.kernel}, {machine.filesystem}",
+        f"- Python {machine.python}, {versions}",
+        *(f"- warning: {warning}" for warning in report.warnings),
+        "",
+        "| workload | target | rate | p50 ms | p99 ms | CPU µs | peak MiB | ratio | wanted |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    wanted_rates = {w.name: w.target_rate for w in workloads}
+    for line in report.lines:
+        ratio = ratios.get((line.workload, line.target))
+        parts.append(_line_markdown(line, ratio, wanted_rates.get(line.workload)))
+    return "\n".join(parts)
+
+
+def _line_markdown(line: Line, ratio: Ratio | None, wanted_rate: float | None) -> str:
+    cpu = "" if line.cpu_us is None else f"{line.cpu_us:,.0f}"
+    memory = "" if line.peak_memory_bytes is None else f"{line.peak_memory_bytes / 2**20:.0f}"
+    wanted = f"≥ {ratio.wanted:g}×" if ratio and ratio.wanted else ""
+    if wanted_rate and line.target.startswith(OWN):
+        wanted = f"≥ {wanted_rate:,.0f}"
+    cells = [
+        line.workload,
+        line.target,
+        f"{line.rate:,.0f} {line.unit}",
+        f"{line.p50_us / 1e3:.2f}",
+        f"{line.p99_us / 1e3:.2f}",
+        cpu,
+        memory,
+        f"{ratio.ratio:.2f}×" if ratio else "",
+        wanted,
+    ]
+    return "| " + " | ".join(cells) + " |"
 
 
 def as_json(report: Report) -> str:

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from bench.machine import describe, speed_warning
 from bench.measure import Measurement, percentile
-from bench.report import Report, as_text, compare, find_warnings, summarise_rounds, write_json
+from bench.report import (
+    Report,
+    as_markdown,
+    as_text,
+    compare,
+    find_warnings,
+    summarise_rounds,
+    write_json,
+)
 from bench.workloads import EMBEDDED_WORKLOADS, WORKLOADS, Parameters
 
 PUT = "PUT 4KiB x16"
@@ -114,6 +122,20 @@ def test_targets_of_embedded_stores_are_of_objstore_alone() -> None:
     text = as_text(report_of(measurements), EMBEDDED_WORKLOADS)
     assert "14,999 op/s, wanted 15,000: MISSED" in text
     assert text.count("wanted 15,000") == 1
+
+
+def test_markdown_has_a_row_for_each_line() -> None:
+    name = "embedded PUT 4KiB x1"
+    measurements = [
+        *windows("objstore", 4_000, workload=name),
+        *windows("objstore w2", 290),
+        *windows("seaweedfs", 100),
+    ]
+    rows = as_markdown(report_of(measurements), EMBEDDED_WORKLOADS).splitlines()[-3:]
+    assert rows[0].startswith(f"| {name} | objstore | 4,000 op/s |")
+    assert rows[0].endswith("|  | ≥ 5,000 |")
+    assert rows[1].endswith("| 2.90× | ≥ 3× |")
+    assert rows[2].endswith("|  |  |")
 
 
 def test_errors_are_in_the_report(tmp_path: Path) -> None:
