@@ -174,14 +174,14 @@ def byte_range(value: str | None) -> ByteRange | None:
     if value is None:
         return None
     unit, _, spec = value.partition("=")
-    if unit.strip().lower() != "bytes" or "," in spec:
+    if unit.strip().lower() != "bytes":
         return None
     first, dash, last = spec.strip().partition("-")
     if not dash:
         return None
     if not first:
         return ByteRange(suffix_bytes=int(last)) if _is_number(last) else None
-    if not _is_number(first) or (last and not _is_number(last)):
+    if not _is_number(first) or (last and not _is_number(last)):  # a second range ends up here
         return None
     if last and int(last) < int(first):
         return None

@@ -307,6 +307,22 @@ def test_a_part_with_a_wrong_checksum(s3: S3) -> None:
     assert s3("GET", "/bucket/key", query={"uploadId": upload_id}).texts("Part") == []
 
 
+def test_a_part_without_a_checksum_leaves_the_object_without_one(s3: S3) -> None:
+    """As an embedding program may put it beside a client's parts."""
+    upload_id = create(s3)
+    first = upload(s3, upload_id, 1, PARTS[0])
+    with s3.store.open_part("bucket", "key", upload_id, 2) as part:
+        part.write(PARTS[1])
+        second = part.commit()
+    body = document([(1, first.etag), (2, second.etag)])
+    given = complete(s3, upload_id, body, x_amz_checksum_crc64nvme="AAAAAAAAAAA=")
+    assert given.code == "BadDigest"
+    assert complete(s3, upload_id, body).text("ChecksumCRC64NVME") is None
+    got = s3("GET", "/bucket/key", headers={"x-amz-checksum-mode": "ENABLED"})
+    assert got.body == PARTS[0] + PARTS[1]
+    assert "x-amz-checksum-type" not in got.headers
+
+
 # Listings
 
 
