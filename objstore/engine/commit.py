@@ -128,6 +128,7 @@ class Committer:
         self._index = index
         self._superblock = superblock
         self._layout = Layout.of(superblock)
+        self._seed = log.batch_seed(superblock.store_id)
         self._config = config
         self._clock = clock
         self._space_path = space_path
@@ -303,7 +304,9 @@ class Committer:
         bound_bytes = BATCH_HEAD_BYTES + sum(ticket.bound_bytes for ticket in batch)
         roll = _Roll.plan(txn, tail, self._layout, bound_bytes)
         has_space = roll.successor >= 0 and self._has_reserve()
-        builder = BatchBuilder(roll.offset_bytes, tail.next_seq, tail.next_lsn, tail.previous_hash)
+        builder = BatchBuilder(
+            roll.offset_bytes, tail.next_seq, tail.next_lsn, tail.previous_hash, self._seed
+        )
         applier = Applier(txn, self._layout, self._superblock.chunk_bytes, tail.next_seq)
         if roll.record is not None:
             builder.place(roll.record)

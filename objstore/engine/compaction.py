@@ -40,6 +40,8 @@ from objstore.log.reader import read_batches, read_bytes, read_segment_head
 
 _GROUP_BYTES = 1024 * 1024
 _GROUP_RECORDS = 256
+_MOVED_SLACK_BYTES = 64
+"""What moving may add to a record: a tombstone's note of when the deletion was."""
 
 
 # --- the log ----------------------------------------------------------------------
@@ -108,7 +110,7 @@ class MoveRecords:
     def __init__(self, records: Sequence[Record], keep_tombstones_from: int) -> None:
         self._records = records
         self._keep_from = keep_tombstones_from
-        self.size_bound_bytes = sum(record.stored_bytes + 64 for record in records)
+        self.size_bound_bytes = sum(record.stored_bytes + _MOVED_SLACK_BYTES for record in records)
 
     def decide(self, decision: Decision) -> Sequence[Record]:
         moved = []
@@ -200,18 +202,26 @@ def compact_log_segment(core: Core, segment: int, checkpoint_lsns: Iterable[int]
     if head is None or head.start_seq != info.start_seq:
         raise CorruptionError(f"log segment {segment} has lost its head; run `objstore check`")
     needed_from = oldest_replayable_lsn(core, checkpoint_lsns, segment)
-    group: list[Record] = []
-    group_bytes = 0
-    for record in _sealed_records(core, head, info.end_seq):
-        group.append(record)
-        group_bytes += record.stored_bytes
-        if group_bytes >= _GROUP_BYTES or len(group) >= _GROUP_RECORDS:
-            core.committer.commit(MoveRecords(group, needed_from))
-            group, group_bytes = [], 0
-    if group:
+    for group in _grouped(_sealed_records(core, head, info.end_seq), core.layout.segment_bytes):
         core.committer.commit(MoveRecords(group, needed_from))
     free = FreeSegment(segment, info.start_seq)
     return bool(core.committer.commit(free))
+
+
+def _grouped(records: Iterable[Record], segment_bytes: int) -> Iterator[list[Record]]:
+    """Records in groups of a commit each; a segment takes several, however small it is."""
+    limit_bytes = min(_GROUP_BYTES, segment_bytes // 4)
+    group: list[Record] = []
+    group_bytes = 0
+    for record in records:
+        bound_bytes = record.stored_bytes + _MOVED_SLACK_BYTES
+        if group and (group_bytes + bound_bytes > limit_bytes or len(group) == _GROUP_RECORDS):
+            yield group
+            group, group_bytes = [], 0
+        group.append(record)
+        group_bytes += bound_bytes
+    if group:
+        yield group
 
 
 def _sealed_records(core: Core, head: SegmentHead, end_seq: int) -> Iterator[Record]:

@@ -182,7 +182,9 @@ class Replay:
         self, head: SegmentHead, end_offset: int, last_seq: int, error: FormatError
     ) -> None:
         """A torn tail has nothing after it; a batch that follows means damage."""
-        later = find_batch_after(self._device, self._layout, head.segment, end_offset, last_seq + 1)
+        later = find_batch_after(
+            self._device, self._layout, head.store_id, head.segment, end_offset, last_seq + 1
+        )
         if later is not None and later[1].seq > last_seq + 1:
             self.report.problems.append(
                 f"log segment {head.segment}: batch {last_seq + 1} at {end_offset} is damaged "

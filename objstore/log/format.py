@@ -148,6 +148,15 @@ _BATCH_HEAD = Struct("<8sQQQQQIIIIQ")
 BATCH_HEAD_BYTES = _BATCH_HEAD.size + _CHECK.size
 
 
+def batch_seed(store_id: bytes) -> int:
+    """What the checksums of a store's batch headers are seeded with.
+
+    A header left over from another store on the same device, or one that somebody
+    has stored inside an object, never passes for one of this store's.
+    """
+    return int.from_bytes(store_id[:8], "little")
+
+
 class BatchHead(NamedTuple):
     """What one commit wrote; 80 bytes, then the records, then zeroes to 4 KiB.
 
@@ -167,8 +176,8 @@ class BatchHead(NamedTuple):
     next_bucket_id: int
     meta_xxh3: int
 
-    def pack(self) -> tuple[bytes, int]:
-        """The header's bytes, and its checksum."""
+    def pack(self, seed: int) -> tuple[bytes, int]:
+        """The header's bytes, and its checksum; `seed` is the store's `batch_seed`."""
         data = _BATCH_HEAD.pack(
             BATCH_MAGIC,
             self.seq,
@@ -182,16 +191,16 @@ class BatchHead(NamedTuple):
             0,
             self.meta_xxh3,
         )
-        check = xxh3_64_intdigest(data)
+        check = xxh3_64_intdigest(data, seed)
         return data + _CHECK.pack(check), check
 
     @classmethod
-    def unpack(cls, data: Buffer) -> tuple[BatchHead, int]:
+    def unpack(cls, data: Buffer, seed: int) -> tuple[BatchHead, int]:
         """The header and its checksum; `FormatError` if they do not agree."""
         if bytes(data[:8]) != BATCH_MAGIC:
             raise FormatError("not a batch")
         (check,) = _CHECK.unpack_from(data, _BATCH_HEAD.size)
-        if check != xxh3_64_intdigest(bytes(data[: _BATCH_HEAD.size])):
+        if check != xxh3_64_intdigest(bytes(data[: _BATCH_HEAD.size]), seed):
             raise FormatError("a batch header does not match its checksum")
         fields = _BATCH_HEAD.unpack_from(data)
         return cls._make((*fields[1:9], fields[10])), check
@@ -240,10 +249,13 @@ class Record:
 class BatchBuilder:
     """Gathers records and gives each its number and place; then its bytes.
 
-    `offset_bytes`: where on the device the batch will stand.
+    `offset_bytes`: where on the device the batch will stand; `seed`: see `batch_seed`.
     """
 
-    def __init__(self, offset_bytes: int, seq: int, first_lsn: int, previous_hash: int) -> None:
+    def __init__(
+        self, offset_bytes: int, seq: int, first_lsn: int, previous_hash: int, seed: int
+    ) -> None:
+        self._seed = seed
         self._offset_bytes = offset_bytes
         self._seq = seq
         self._first_lsn = first_lsn
@@ -300,7 +312,7 @@ class BatchBuilder:
             self.body_bytes,
             next_bucket_id,
             xxh3_64_intdigest(b"".join(self._metas)),
-        ).pack()
+        ).pack(self._seed)
         padding = -(BATCH_HEAD_BYTES + self.body_bytes) % ALIGNMENT_BYTES
         return b"".join((head, *self._pieces, bytes(padding))), check
 

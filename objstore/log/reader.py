@@ -17,6 +17,7 @@ from objstore.log.format import (
     Record,
     SegmentHead,
     Superblock,
+    batch_seed,
     check_payload,
     parse_records,
 )
@@ -99,7 +100,12 @@ def log_segments(device: BlockDevice, layout: Layout, store_id: bytes) -> list[S
 
 
 def read_batch(
-    device: BlockDevice, offset_bytes: int, limit_bytes: int, seq: int, previous_hash: int
+    device: BlockDevice,
+    offset_bytes: int,
+    limit_bytes: int,
+    seq: int,
+    previous_hash: int,
+    seed: int,
 ) -> Batch:
     """The batch at `offset_bytes`, which must be number `seq` and carry `previous_hash`.
 
@@ -111,7 +117,7 @@ def read_batch(
     if offset_bytes + ALIGNMENT_BYTES > limit_bytes:
         raise FormatError("the segment is full")
     page = read_bytes(device, offset_bytes, ALIGNMENT_BYTES)
-    head, head_hash = BatchHead.unpack(page)
+    head, head_hash = BatchHead.unpack(page, seed)
     if head.seq != seq or head.previous_hash != previous_hash:
         raise FormatError(f"batch {head.seq} stands where batch {seq} belongs")
     if offset_bytes + head.stored_bytes > limit_bytes:
@@ -133,10 +139,10 @@ def read_batches(
     """Batches of a segment in order; last, the error that ended them."""
     offset_bytes = layout.offset(head.segment) + ALIGNMENT_BYTES
     limit_bytes = layout.offset(head.segment) + layout.segment_bytes
-    seq, previous_hash = head.start_seq, head.previous_hash
+    seq, previous_hash, seed = head.start_seq, head.previous_hash, batch_seed(head.store_id)
     while True:
         try:
-            batch = read_batch(device, offset_bytes, limit_bytes, seq, previous_hash)
+            batch = read_batch(device, offset_bytes, limit_bytes, seq, previous_hash, seed)
         except FormatError as error:
             yield error
             return
@@ -146,7 +152,12 @@ def read_batches(
 
 
 def find_batch_after(
-    device: BlockDevice, layout: Layout, segment: int, offset_bytes: int, least_seq: int
+    device: BlockDevice,
+    layout: Layout,
+    store_id: bytes,
+    segment: int,
+    offset_bytes: int,
+    least_seq: int,
 ) -> tuple[int, BatchHead] | None:
     """The first batch header at or after `offset_bytes` numbered at least `least_seq`.
 
@@ -154,13 +165,14 @@ def find_batch_after(
     in the midst of the log.
     """
     limit_bytes = layout.offset(segment) + layout.segment_bytes
+    seed = batch_seed(store_id)
     while offset_bytes < limit_bytes:
         window = read_bytes(device, offset_bytes, min(_RESYNC_BYTES, limit_bytes - offset_bytes))
         for position in range(0, len(window), ALIGNMENT_BYTES):
             if not window.startswith(BATCH_MAGIC, position):
                 continue
             try:
-                head, _check = BatchHead.unpack(memoryview(window)[position:])
+                head, _check = BatchHead.unpack(memoryview(window)[position:], seed)
             except FormatError:
                 continue
             if head.seq >= least_seq:
