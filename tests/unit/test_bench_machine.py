@@ -21,7 +21,7 @@ MIB = 1 << 20
 CHILD = """
 import subprocess, sys, time
 code = "data = bytearray(64 << 20); data[::4096] = bytes(len(data) // 4096); del data\\n"
-code += "import time\\nwhile time.process_time() < 0.2: pass\\nprint('ready', flush=True)\\ninput()"
+code += "import time\\nwhile time.process_time() < 0.5: pass\\nprint('ready', flush=True)\\ninput()"
 child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
 input()
 child.communicate()
@@ -30,7 +30,7 @@ child.communicate()
 
 @pytest.fixture
 def family() -> Iterator[int]:
-    """A process whose child has used 64 MiB and 0.2 s of CPU; both wait."""
+    """A process whose child has used 64 MiB and 0.5 s of CPU; both wait."""
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -45,10 +45,11 @@ def test_a_tree_holds_children_and_their_cost(family: int) -> None:
     tree = process_tree(family)
     assert tree[0] == family
     assert len(tree) == 2
-    assert cpu_seconds(tree) >= 0.2 > cpu_seconds(tree[:1])
-    assert peak_memory_bytes(tree) > 64 * MIB + peak_memory_bytes(tree[:1])
+    assert cpu_seconds(tree) - cpu_seconds(tree[:1]) >= 0.45  # two counters of 10 ms ticks
+    peak = peak_memory_bytes(tree)
+    assert peak > 64 * MIB + peak_memory_bytes(tree[:1])
     reset_peak_memory(tree)
-    assert peak_memory_bytes(tree) < 64 * MIB  # of Python alone: 64 MiB were freed
+    assert peak - peak_memory_bytes(tree) > 48 * MIB  # they were freed
     assert busy_seconds() >= before
 
 
