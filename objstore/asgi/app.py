@@ -9,7 +9,7 @@ a route for them.  For a request of 30 microseconds, Starlette's own 8 to 10 cou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -26,6 +26,7 @@ from objstore.auth.keys import Credentials, Identity, KeyStore, StaticKeyStore
 from objstore.config import MIB, ServerConfig
 from objstore.s3.errors import to_response
 from objstore.s3.http import Context, Request, Response, WritePlan
+from objstore.s3.operation import Operation
 from objstore.s3.service import prepare
 from objstore.s3.store import BodyReader
 
@@ -62,16 +63,24 @@ class S3Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
+        ctx = self._ctx
         request = self._request(scope)
         try:
-            response = await self._answer(request, receive)
+            operation = prepare(ctx, request)
+            if operation.kind == "read":
+                response: Response = operation.handler(ctx, request)  # type: ignore[misc]
+            else:
+                response = await self._answer(operation, request, receive)
         except ClientDisconnectedError:
             return
         except Exception as error:
-            response = to_response(self._ctx, request, error)
+            response = to_response(ctx, request, error)
         body = response.body
         if isinstance(body, bytes):
-            await self._send_head(request, response, send)
+            headers = response.headers + ctx.common_headers(request)
+            await send(
+                {"type": "http.response.start", "status": response.status, "headers": headers}
+            )
             await send({"type": "http.response.body", "body": body})
         else:
             await self._stream(request, response, body, send)
@@ -92,29 +101,28 @@ class S3Endpoint:
             request.body_length = int(length)
         return request
 
-    async def _answer(self, request: Request, receive: Receive) -> Response:
-        ctx = self._ctx
-        operation = prepare(ctx, request)
-        handler: Any = operation.handler
-        if operation.kind == "read":
-            response: Response = handler(ctx, request)
-            return response
+    async def _answer(self, operation: Operation, request: Request, receive: Receive) -> Response:
+        """What takes a body, or blocks."""
         assert self._bodies is not None
+        handler: Any = operation.handler
         if operation.kind == "write":
-            plan: WritePlan = handler(ctx, request)
+            plan: WritePlan = handler(self._ctx, request)
             info = await self._bodies.store(request, plan, receive)
             return plan.respond(info)
         body = await self._bodies.collect_checked(request, receive)
-        response = await self._in_thread(handler, ctx, request, body)
+        response: Response = await self._in_thread(handler, self._ctx, request, body)
         return response
 
     async def _in_thread(self, call: Any, *arguments: Any) -> Any:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, call, *arguments)
 
-    async def _send_head(self, request: Request, response: Response, send: Send) -> None:
-        headers = response.headers + self._ctx.common_headers(request)
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    async def _wait_for(self, reader: BodyReader) -> bytes | memoryview:
+        """A piece that is not in memory."""
+        piece: bytes | memoryview = await self._in_thread(reader.next)
+        if not len(piece):
+            raise RuntimeError(f"the reader of {reader.info.key!r} ended before its length")
+        return piece
 
     async def _stream(
         self, request: Request, response: Response, reader: BodyReader, send: Send
@@ -128,28 +136,27 @@ class S3Endpoint:
             try:
                 if is_large:
                     self._bodies.check_streams()
-                piece = await self._read(reader) if left_bytes else b""
+                piece: bytes | memoryview = b""
+                if left_bytes:
+                    piece = reader.try_next() or await self._wait_for(reader)
             except Exception as error:
                 response = to_response(self._ctx, request, error)
                 assert isinstance(response.body, bytes)
                 piece, left_bytes = response.body, len(response.body)
-            await self._send_head(request, response, send)
+            headers = response.headers + self._ctx.common_headers(request)
+            await send(
+                {"type": "http.response.start", "status": response.status, "headers": headers}
+            )
             while True:
                 left_bytes -= len(piece)
                 more = left_bytes > 0
                 await send({"type": "http.response.body", "body": piece, "more_body": more})
                 if not more:
                     return
-                piece = await self._read(reader)
+                piece = reader.try_next() or await self._wait_for(reader)
         finally:
             self._bodies.streams -= is_large
             reader.close()
-
-    async def _read(self, reader: BodyReader) -> bytes | memoryview:
-        piece = reader.try_next()
-        if piece is None:
-            piece = await self._in_thread(reader.next)
-        return piece
 
 
 class ObjstoreApp(Starlette):
@@ -168,12 +175,11 @@ class ObjstoreApp(Starlette):
         # A path with a slash at its end is another key.
         self.router.redirect_slashes = False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """One request, or the life of the server."""
         if scope["type"] == "http" and scope["method"] in STRAIGHT_METHODS:
-            await self._endpoint(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
+            return self._endpoint(scope, receive, send)
+        return super().__call__(scope, receive, send)
 
 
 ROOT_ID = "0b1ec75702e0000000000000000000000000000000000000000000000000f007"

@@ -83,6 +83,7 @@ class Exchange:
         "scope",
         "sent_bytes",
         "status",
+        "task",
         "waiter",
     )
 
@@ -107,6 +108,7 @@ class Exchange:
         self.body_complete = False
         self.body_told = False
         self.waiter: asyncio.Future[None] | None = None
+        self.task: asyncio.Task[None] | None = None
 
         self.head: bytes | None = None
         self.response_started = False
@@ -162,6 +164,10 @@ class Exchange:
             if not self.response_complete and not self.disconnected:
                 logger.error("the application left %s %s without an answer", *self._name())
                 self._fail()
+        finally:
+            # Here and not in a callback of the task, which would be one more turn of the loop.
+            if self.task is not None:
+                self.protocol.tasks.discard(self.task)
 
     def _name(self) -> tuple[str, str]:
         return self.scope["method"], self.scope["raw_path"].decode("latin-1")

@@ -278,7 +278,7 @@ class FrontProtocol(HttpToolsProtocol):
             self,
             self._make_scope(version),
             keep_alive=version == "1.1" and not upgrade and self.parser.should_keep_alive(),
-            expects_continue=self.expect_100_continue,
+            expects_continue=self.expect_100_continue and version == "1.1",
         )
         self.phase = Phase.BODY
         self.deadline_s = NEVER_S
@@ -322,7 +322,9 @@ class FrontProtocol(HttpToolsProtocol):
 
     def _start(self, exchange: Exchange) -> None:
         self.active = exchange
-        self._start_asgi_task(exchange, self.app)  # type: ignore[arg-type]
+        task = self.loop.create_task(exchange.run_asgi(self.app))
+        exchange.task = task
+        self.tasks.add(task)
 
     def on_body(self, body: bytes) -> None:
         if self.body_left:
