@@ -47,6 +47,9 @@ class Applier:
     `first_lsns`: in recovery, the first record of each log segment that survives.  A
     row of the checkpoint may point into a segment that was given up since, and whose
     place another has taken: it was never counted there, and is not discounted.
+    Data segments are not counted in recovery at all: where the record that released
+    an extent was moved, the segment may have become another one long before it.
+    `settle_data_segments` counts what is left in the end.
     """
 
     def __init__(
@@ -372,7 +375,7 @@ class Applier:
     ) -> None:
         segment, run = span(extent, self._layout, self._chunk_bytes)
         key = keys.extent(segment, extent.offset_bytes, owner_seq, start_byte)
-        if not self._is_used(segment, extent):
+        if self._first_lsns is None and not self._is_used(segment, extent):
             self._live[segment] += stored_bytes(extent.length_bytes, self._chunk_bytes)
             self._runs[segment] = max(run, self._runs.get(segment, 1))
         row = ExtentRow(extent.length_bytes, extent.nonce, is_version, owner)
@@ -385,7 +388,7 @@ class Applier:
         if row is None or ExtentRow.unpack(row).nonce != extent.nonce:
             return
         self._txn.delete(key)
-        if not self._is_used(segment, extent):
+        if self._first_lsns is None and not self._is_used(segment, extent):
             self._live[segment] -= stored_bytes(extent.length_bytes, self._chunk_bytes)
             if run > 1:
                 self._shrunk.add(segment)
@@ -438,6 +441,28 @@ class Applier:
         if self._quarantine_seq is not None:
             key = keys.quarantine(self._quarantine_seq, segment)
             self._txn.put(key, run.to_bytes(4, "little"))
+
+
+def settle_data_segments(txn: WriteTransaction, layout: Layout, chunk_bytes: int) -> None:
+    """Make the data segments' rows from the extents that are used; the end of a replay."""
+    live_bytes: defaultdict[int, int] = defaultdict(int)
+    runs: dict[int, int] = {}
+    last: Extent | None = None
+    for key, row in txn.scan(b"x", keys.after(b"x")):
+        segment, offset_bytes, _owner, _start = keys.parse_extent(key)
+        use = ExtentRow.unpack(row)
+        extent = Extent(offset_bytes, use.length_bytes, use.nonce)
+        if extent != last:
+            live_bytes[segment] += stored_bytes(extent.length_bytes, chunk_bytes)
+            runs[segment] = max(runs.get(segment, 1), span(extent, layout, chunk_bytes)[1])
+        last = extent
+    for key, row in list(txn.scan(keys.SEGMENT, keys.after(keys.SEGMENT))):
+        is_data = SegmentRow.unpack(row).kind == schema.SEGMENT_DATA
+        if is_data and keys.parse_segment(key) not in runs:
+            txn.delete(key)
+    for segment, run in runs.items():
+        new = SegmentRow(schema.SEGMENT_DATA, run, live_bytes=live_bytes[segment])
+        txn.put(keys.segment(segment), new.pack())
 
 
 def _is_same_version(record: Record, head: Head) -> bool:

@@ -99,6 +99,7 @@ def _check_log(core: Core, txn: ReadTransaction) -> Iterator[Problem]:
             continue
         log_map.heads.append(head)
         log_map.first_lsns[segment] = row.start_lsn
+        log_map.end_seqs[segment] = row.end_seq
     log_map.heads.sort(key=lambda head: head.start_seq)
     last_seq = tail.next_seq - 1
     with tempfile.TemporaryDirectory(prefix="objstore-check-") as folder:

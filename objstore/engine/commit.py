@@ -151,15 +151,28 @@ class Committer:
             StoreError: what the operation decided, or why the store cannot write.
         """
         ticket = _Ticket(operation)
-        if not self._enqueue(ticket):
-            ticket.wait()
-        else:
+        if self._enqueue(ticket):
             ticket.must_lead = True
+        else:
+            self._await(ticket)
         if ticket.must_lead:
             self._lead()
         if ticket.error is not None:
             raise ticket.error
         return ticket.records
+
+    def _await(self, ticket: _Ticket) -> None:
+        """Wait to be told the outcome, or to lead."""
+        try:
+            ticket.wait()
+        except BaseException:  # a signal's exception, such as KeyboardInterrupt
+            with self._mutex:
+                if not ticket.must_lead:
+                    # Nobody waits any more: another thread has to lead when its turn comes.
+                    ticket.callback = _forget
+            if ticket.must_lead:
+                self._lead()
+            raise
 
     def submit(
         self,
@@ -172,8 +185,6 @@ class Committer:
             StoreUnavailableError: the queue is full, or the store cannot write.
         """
         ticket = _Ticket(operation, lambda ended: done(ended.records, ended.error))
-        if self._thread is None:
-            self._start_thread()
         if self._enqueue(ticket):
             self._hand_to_thread()
 
@@ -226,10 +237,11 @@ class Committer:
         with self._mutex:
             heir = self._queue[0] if self._queue else None
             self._is_led = heir is not None
+            if heir is not None and heir.callback is None:
+                heir.must_lead = True
         # The heir first: its batch is what everybody else waits for.
         if heir is not None:
-            if heir.callback is None:
-                heir.must_lead = True
+            if heir.must_lead:
                 heir.wake()
             else:
                 self._hand_to_thread()
@@ -254,7 +266,6 @@ class Committer:
 
     def _start_thread(self) -> None:
         with self._mutex:
-            self.raise_if_unusable()
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="objstore-commit", daemon=True
@@ -262,6 +273,7 @@ class Committer:
                 self._thread.start()
 
     def _hand_to_thread(self) -> None:
+        self._start_thread()
         self._thread_leads = True
         self._thread_wake.release()
 
@@ -303,7 +315,9 @@ class Committer:
         tail = Tail.unpack(row)
         bound_bytes = BATCH_HEAD_BYTES + sum(ticket.bound_bytes for ticket in batch)
         roll = _Roll.plan(txn, tail, self._layout, bound_bytes)
-        has_space = roll.successor >= 0 and self._has_reserve()
+        if roll is None:
+            return True
+        has_space = roll.successor >= 0 and self.has_reserve()
         builder = BatchBuilder(
             roll.offset_bytes, tail.next_seq, tail.next_lsn, tail.previous_hash, self._seed
         )
@@ -402,7 +416,8 @@ class Committer:
         if isinstance(self._failure, StorePoisonedError):
             raise self._failure
 
-    def _has_reserve(self) -> bool:
+    def has_reserve(self) -> bool:
+        """Whether the file system has more room left than what deletes are to find."""
         if self._space_path is None:
             return True
         stat = os.statvfs(self._space_path)
@@ -411,6 +426,10 @@ class Committer:
 
 class _NothingToWriteError(Exception):
     """Every operation of the batch was refused or had nothing to do."""
+
+
+def _forget(_ticket: _Ticket) -> None:
+    """The outcome of an operation whose caller has left."""
 
 
 def _fail(batch: list[_Ticket], error: BaseException) -> None:
@@ -426,6 +445,12 @@ class _Roll:
     A log segment names its successor while it is open, so that recovery finds the
     next one by name.  The end of every segment is kept free for a batch that names
     a successor late, after space was found.
+
+    There is only ever one place where the next batch can go.  A writer may be killed
+    after its batch reached the device and before the index took it; the next writer
+    has another batch, and were that to go elsewhere because its length is another, then
+    the log would hold two batches of one number.  So the decision to leave a segment
+    is committed to the index by itself first, and binds whoever comes next.
     """
 
     segment: int
@@ -437,15 +462,26 @@ class _Roll:
     goes_alone: bool = False
 
     @classmethod
-    def plan(cls, txn: WriteTransaction, tail: Tail, layout: Layout, bound_bytes: int) -> _Roll:
-        """Raises `StoreFullError` if the log cannot go on at all."""
+    def plan(
+        cls, txn: WriteTransaction, tail: Tail, layout: Layout, bound_bytes: int
+    ) -> _Roll | None:
+        """None if the decision to roll was noted: commit that, then plan again.
+
+        Raises:
+            StoreFullError: the log cannot go on at all.
+        """
         left_bytes = layout.offset(tail.segment) + layout.segment_bytes - tail.offset_bytes
         # Room for this batch with a record of its own, and for one more after it.
         slack_bytes = _segments_bound_bytes(tail.log_segments + 1)
-        fits = bound_bytes + 2 * slack_bytes <= left_bytes
+        this_roll = tail.next_seq.to_bytes(8, "little")
+        is_rolling = txn.get(keys.ROLLING) == this_roll
+        fits = bound_bytes + 2 * slack_bytes <= left_bytes and not is_rolling
         stay = (tail.segment, tail.offset_bytes)
         if tail.successor >= 0 and fits:
             return cls(*stay, tail.successor, tail.log_segments)
+        if tail.successor >= 0 and not is_rolling:
+            txn.put(keys.ROLLING, this_roll)
+            return None
         successor = allocate(txn, layout, 1)
         if tail.successor >= 0:
             record, count = _segments_record(txn, tail, tail.successor, successor)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from blockdev import BlockDevice
-from objstore.engine.apply import Applier, manifest_owner
+from objstore.engine.apply import Applier, manifest_owner, settle_data_segments
 from objstore.index import keys, schema
 from objstore.index.base import Index, WriteTransaction
 from objstore.index.schema import SegmentRow, SegmentsBody, Tail, unpack_head
 from objstore.log import format as log
-from objstore.log.format import FormatError, Layout, SegmentHead, Superblock
+from objstore.log.format import BatchHead, FormatError, Layout, SegmentHead, Superblock
 from objstore.log.reader import (
     Batch,
     find_batch_after,
@@ -57,11 +57,12 @@ def put_initial_rows(txn: WriteTransaction, layout: Layout) -> None:
 class LogMap:
     """Which segments make up the log: their heads, oldest first; what is missing of them.
 
-    `first_lsns`: the first record of each segment.
+    `first_lsns`: the first record of each segment; `end_seqs`: its last batch (0: open).
     """
 
     heads: list[SegmentHead] = field(default_factory=list)
     first_lsns: dict[int, int] = field(default_factory=dict)
+    end_seqs: dict[int, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -79,7 +80,7 @@ def map_log(device: BlockDevice, layout: Layout, superblock: Superblock) -> LogM
         return LogMap()
     by_name = {(head.segment, head.start_seq): head for head in found}
     result = LogMap()
-    for segment, start_seq, _end_seq, start_lsn in table.segments:
+    for segment, start_seq, end_seq, start_lsn in table.segments:
         if (segment, start_seq) in freed:
             continue
         head = by_name.get((segment, start_seq))
@@ -90,6 +91,7 @@ def map_log(device: BlockDevice, layout: Layout, superblock: Superblock) -> LogM
         else:
             result.heads.append(head)
             result.first_lsns[segment] = start_lsn
+            result.end_seqs[segment] = end_seq
     result.heads.sort(key=lambda head: head.start_seq)
     return result
 
@@ -153,8 +155,13 @@ class Replay:
                 self._apply(pending)
                 pending = []
         self._apply(pending)
+        if self._until_seq is None:
+            self._check_successor()
         with self._index.write() as txn:
-            sweep_manifests(txn, self._layout, self._superblock.chunk_bytes)
+            chunk_bytes = self._superblock.chunk_bytes
+            applier = Applier(txn, self._layout, chunk_bytes, None, self._log_map.first_lsns)
+            sweep_manifests(txn, applier)
+            settle_data_segments(txn, self._layout, chunk_bytes)
         return self.report
 
     def _batches(self, heads: list[SegmentHead]) -> Iterator[Batch]:
@@ -168,6 +175,7 @@ class Replay:
     def _segment_batches(self, head: SegmentHead) -> Iterator[Batch]:
         end_offset = self._layout.offset(head.segment) + log.ALIGNMENT_BYTES
         last_seq = head.start_seq - 1
+        end_seq = self._log_map.end_seqs.get(head.segment, 0)
         for batch in read_batches(self._device, self._layout, head):
             if isinstance(batch, FormatError):
                 self._check_end(head, end_offset, last_seq, batch)
@@ -177,18 +185,46 @@ class Replay:
                 return
             if last_seq > self._after_seq:
                 yield batch
+            if last_seq == end_seq:
+                return  # what follows was never finished, and its number used again elsewhere
 
     def _check_end(
         self, head: SegmentHead, end_offset: int, last_seq: int, error: FormatError
     ) -> None:
         """A torn tail has nothing after it; a batch that follows means damage."""
-        later = find_batch_after(
-            self._device, self._layout, head.store_id, head.segment, end_offset, last_seq + 1
-        )
+        end_seq = self._log_map.end_seqs.get(head.segment, 0)
+        if last_seq < end_seq:
+            self.report.problems.append(
+                f"log segment {head.segment}: batch {last_seq + 1} at {end_offset} is damaged "
+                f"({error}), and the segment goes on to batch {end_seq}"
+            )
+            return
+        later = self._find_batch_after(head.segment, end_offset, last_seq + 1)
         if later is not None and later[1].seq > last_seq + 1:
             self.report.problems.append(
                 f"log segment {head.segment}: batch {last_seq + 1} at {end_offset} is damaged "
                 f"({error}), and batch {later[1].seq} stands after it"
+            )
+
+    def _find_batch_after(
+        self, segment: int, offset_bytes: int, least_seq: int
+    ) -> tuple[int, BatchHead] | None:
+        store_id = self._superblock.store_id
+        return find_batch_after(
+            self._device, self._layout, store_id, segment, offset_bytes, least_seq
+        )
+
+    def _check_successor(self) -> None:
+        """The log has ended; in the segment to go on in there is at most a torn batch."""
+        if self._successor < 0:
+            return
+        least_seq = self.report.last_seq + 2
+        start = self._layout.offset(self._successor)
+        later = self._find_batch_after(self._successor, start, least_seq)
+        if later is not None:
+            self.report.problems.append(
+                f"log segment {self._successor}: batch {self.report.last_seq + 1} at its start is "
+                f"damaged or gone, and batch {later[1].seq} stands after it"
             )
 
     def _apply(self, batches: list[Batch]) -> None:
@@ -228,7 +264,7 @@ class Replay:
         )
 
 
-def sweep_manifests(txn: WriteTransaction, layout: Layout, chunk_bytes: int) -> int:
+def sweep_manifests(txn: WriteTransaction, applier: Applier) -> int:
     """Drop manifest rows whose version is not there; how many versions they were of.
 
     A replay meets them where the version's own record was compacted away after the
@@ -239,11 +275,9 @@ def sweep_manifests(txn: WriteTransaction, layout: Layout, chunk_bytes: int) -> 
         seq = int.from_bytes(key[1:9], "big")
         if seq not in orphans and not _has_version(txn, *manifest_owner(row), seq):
             orphans.add(seq)
-    if orphans:
-        applier = Applier(txn, layout, chunk_bytes)
-        for seq in orphans:
-            applier.drop_manifest(seq)
-        applier.finish()
+    for seq in orphans:
+        applier.drop_manifest(seq)
+    applier.finish()
     return len(orphans)
 
 

@@ -43,6 +43,7 @@ LEASE = b"~l"
 QUARANTINE = b"~q"
 ALLOCATION_HINT = b"~h"
 ZEROED = b"~z"
+ROLLING = b"~r"
 
 _NUL_RUN = re.compile(rb"\x00+")
 _CHUNK = 64
