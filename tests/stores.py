@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from objstore.engine.check import check_store
-
 from objstore import ObjectStore
 from objstore.config import KIB, MIB, StoreConfig
+from objstore.engine.check import check_store
 
 SMALL_CONFIG = StoreConfig(
     device_bytes=1024 * MIB,
