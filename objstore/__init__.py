@@ -1,5 +1,7 @@
 """objstore: an object store to embed, or to serve over S3.
 
+In short:
+
     from objstore import ObjectStore
 
     with ObjectStore.open("data") as store:

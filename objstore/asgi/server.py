@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -229,7 +229,7 @@ class BackgroundServer:
         finally:
             self._ready.set()
 
-    def start(self) -> BackgroundServer:
+    def start(self) -> Self:
         """Serve; returns once connections are accepted.
 
         Raises:
@@ -248,7 +248,7 @@ class BackgroundServer:
             self._thread.join()
         self._listener.close()
 
-    def __enter__(self) -> BackgroundServer:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *exc: object) -> None:

@@ -43,7 +43,7 @@ class FaultyStore(ModelStore):
         self.aborted = 0
         self.opened = 0
         self.largest_write = 0
-        self.before_write: Callable[[], None] = lambda: None
+        self.before_write: Callable[[], object] = lambda: None
 
     def open_put(self, *arguments: Any, **options: Any) -> Any:
         return self._watched(super().open_put(*arguments, **options))
@@ -496,7 +496,7 @@ def test_a_slow_device_holds_the_client_back(
     serve: Callable[..., Signer], store: FaultyStore
 ) -> None:
     go_on = threading.Event()
-    store.before_write = lambda: go_on.wait(TIMEOUT_S) or None  # type: ignore[func-returns-value]
+    store.before_write = lambda: go_on.wait(TIMEOUT_S)
     signer = serve(upload_buffer_bytes=1 * MIB)
     size = 64 * MIB
     sent = 0

@@ -69,7 +69,8 @@ class Parts:
 
     def signed(self, credentials: Credentials = ALICE, **options: Any) -> Parts:
         """This request with the Authorization of `credentials`, all its headers signed."""
-        options = {"region": "us-east-1", "time_s": NOW_S} | options
+        options.setdefault("region", "us-east-1")
+        options.setdefault("time_s", NOW_S)
         value = authorization_for(
             credentials, self.method, self.path, self.query, list(self.headers), **options
         )
