@@ -51,6 +51,7 @@ class PowerLossRun:
         self.folder, self.rng, self.device = folder, rng, device
         self.objects: Objects = {}
         self.uploads: dict[tuple[str, str], dict[int, bytes]] = {}
+        self._maybe_upload: tuple[tuple[str, str], dict[int, bytes]] | None = None
         self.store = open_tiny(folder, device)
         self.store.create_bucket(BUCKET)
 
