@@ -13,6 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -46,6 +47,8 @@ from objstore.log.format import (
     SegmentHead,
     Superblock,
 )
+
+_LOG = logging.getLogger("objstore.commit")
 
 # A segments record: an entry of four packed integers a segment, and the rest.
 _SEGMENTS_ENTRY_BYTES = 34
@@ -249,7 +252,7 @@ class Committer:
             self._thread_wake.release()  # it may be waiting for the queue to run dry
         for ticket in batch:
             if ticket.callback is not None:
-                ticket.callback(ticket)
+                _tell(ticket, ticket.callback)
             elif not ticket.must_lead:
                 ticket.wake()
 
@@ -430,6 +433,14 @@ class _NothingToWriteError(Exception):
 
 def _forget(_ticket: _Ticket) -> None:
     """The outcome of an operation whose caller has left."""
+
+
+def _tell(ticket: _Ticket, callback: Callable[[_Ticket], None]) -> None:
+    """Call back; what goes wrong there must not keep the rest of the batch waiting."""
+    try:
+        callback(ticket)
+    except Exception:
+        _LOG.exception("the caller of a write failed when told of its outcome")
 
 
 def _fail(batch: list[_Ticket], error: BaseException) -> None:

@@ -12,6 +12,7 @@ from objstore.config import MIB
 from objstore.engine.core import Core
 from objstore.engine.extents import CHECKSUM_BYTES, seed, stored_bytes, table_offset
 from objstore.engine.space import Range
+from objstore.errors import StoreFullError
 from objstore.index.schema import Extent
 
 _FIRST_EXTENT_BYTES = 4 * MIB
@@ -75,6 +76,8 @@ class ExtentWriter:
 
     def _open(self) -> None:
         """Reserve the next extent."""
+        if not self._core.committer.has_reserve():
+            raise StoreFullError("the file system is full; delete something, then retry")
         known = self._left_bytes
         want_bytes = known or max(self._next_bytes, 1)
         least_bytes = min(want_bytes, self._core.layout.segment_bytes)

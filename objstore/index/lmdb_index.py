@@ -12,11 +12,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lmdb
 
-from objstore.index.base import IndexFullError
+from objstore.index.base import IndexFullError, IndexUnusableError
 
 
 class LmdbIndex:
@@ -30,28 +30,29 @@ class LmdbIndex:
         """Open or make the index in the folder `path`.
 
         Raises:
-            lmdb.Error: the files are not a usable index; discard and recover it.
+            IndexUnusableError: the files are damaged, or open in this process already.
         """
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._env: Any = lmdb.open(
-            os.fspath(path),
-            map_size=map_bytes,
-            max_readers=max_readers,
-            max_spare_txns=16,
-            mode=0o600,
-            sync=False,
-            metasync=False,
-            readahead=False,
-            meminit=False,
-            lib_version=1,
-        )
+        try:
+            self._env: Any = lmdb.open(
+                os.fspath(path),
+                map_size=map_bytes,
+                max_readers=max_readers,
+                max_spare_txns=16,
+                mode=0o600,
+                sync=False,
+                metasync=False,
+                readahead=False,
+                meminit=False,
+                lib_version=1,
+            )
+        except lmdb.Error as error:
+            raise IndexUnusableError(str(error)) from error
         # Slots of processes that were killed would pin old pages for ever.
         self._env.reader_check()
 
-    @contextmanager
-    def read(self) -> Iterator[_LmdbTransaction]:
-        with self._env.begin() as txn:
-            yield _LmdbTransaction(txn)
+    def read(self) -> _LmdbTransaction:
+        return _LmdbTransaction(self._env.begin())
 
     @contextmanager
     def write(self) -> Iterator[_LmdbTransaction]:
@@ -85,6 +86,8 @@ class LmdbIndex:
 
 
 class _LmdbTransaction:
+    """A transaction; as a context manager it ends a read, and rolls back a write."""
+
     __slots__ = ("_txn", "delete", "get", "put", "replace")
 
     def __init__(self, txn: Any) -> None:
@@ -94,6 +97,12 @@ class _LmdbTransaction:
         self.delete = txn.delete
         self.put = txn.put
         self.replace = txn.replace
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._txn.abort()
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         with self._txn.cursor() as cursor:
