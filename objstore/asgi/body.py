@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from starlette.types import Receive
 
 from blockdev.device import Buffer
-from objstore.asgi.exchange import ClientDisconnectedError
+from objstore.asgi.exchange import ClientDisconnectedError, Exchange
 from objstore.asgi.strand import Completions, Strand
-from objstore.asgi.upload import Budget, OpenStream, Stream, Upload
+from objstore.asgi.upload import Blocks, Budget, OpenStream, Stream, Upload
 from objstore.auth.chunked import ChunkedDecoder
 from objstore.auth.payload import decoded_length
 from objstore.config import KIB, ServerConfig, StoreConfig
@@ -140,6 +140,12 @@ def has_body(request: Request) -> bool:
     return bool(request.body_length) or b"transfer-encoding" in request.header_map
 
 
+def own_exchange(receive: Receive) -> Exchange | None:
+    """The exchange that `receive` belongs to; None under another server, or when it is wrapped."""
+    exchange = getattr(receive, "__self__", None)
+    return exchange if isinstance(exchange, Exchange) else None
+
+
 class Bodies:
     """Moves bodies of requests; one for each server process.
 
@@ -160,6 +166,8 @@ class Bodies:
         self._executor = executor
         self._completions = completions
         self._budget = Budget(config.uploads_buffer_bytes)
+        io_bytes = store.config.io_bytes
+        self._blocks = Blocks(io_bytes, config.upload_buffer_bytes // io_bytes)
         self._inline_bytes = store.config.log_inline_bytes
         self.streams = 0
 
@@ -244,15 +252,30 @@ class Bodies:
         try:
             self.check_streams()
             await upload.open()
-            more = has_body(request)
-            while more:
-                data, more = await next_piece(receive)
-                if data:
-                    await upload.feed(data)
+            exchange = own_exchange(receive)
+            if exchange is not None:
+                await self._feed_blocks(upload, exchange)
+            elif has_body(request):
+                await self._feed_pieces(upload, receive)
             return await upload.commit(plan.verify)
         finally:
             self.streams -= 1
             upload.close()
+
+    async def _feed_blocks(self, upload: Upload, exchange: Exchange) -> None:
+        size_bytes = self._blocks.size_bytes
+        while size_bytes == self._blocks.size_bytes:
+            await upload.room()
+            block = self._blocks.take()
+            size_bytes = await exchange.receive_into(memoryview(block))
+            upload.feed_block(block, size_bytes, self._blocks)
+
+    async def _feed_pieces(self, upload: Upload, receive: Receive) -> None:
+        more = True
+        while more:
+            data, more = await next_piece(receive)
+            if data:
+                await upload.feed(data)
 
     def check_streams(self) -> None:
         """Refuse the one large body too many; call it once that is counted.

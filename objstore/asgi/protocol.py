@@ -31,6 +31,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from objstore.asgi.exchange import CONTINUE, Exchange
+from objstore.asgi.sink import BodySink
 from objstore.asgi.state import FrontState
 from objstore.config import KIB
 from objstore.s3.errors import S3Error, header_not_implemented
@@ -88,6 +89,7 @@ class FrontProtocol(HttpToolsProtocol):
         self.half_closed = False
         self.linger_left = 0
         self.body_left = 0
+        self.sink: BodySink | None = None
         self._reset_request()
 
     def _reset_request(self) -> None:
@@ -196,11 +198,46 @@ class FrontProtocol(HttpToolsProtocol):
             return
         self.body_left = 0
         self._pass_body(data[:left])
+        self._end_unparsed_body()
+        if len(data) > left and not self.deaf:
+            self._parse(data[left:])
+
+    def _end_unparsed_body(self) -> None:
+        """Go on with a new parser: the old one still waits for the body."""
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.on_message_complete()
-        if len(data) > left and not self.deaf:
-            self._parse(data[left:])
+
+    # Bytes in, past `data_received`; `BodySink` calls.
+
+    def body_room(self) -> memoryview:
+        """Where the next bytes of the body go."""
+        exchange = self.newest
+        if exchange is None or exchange.target is None:
+            raise RuntimeError("reading a body that nobody wants")
+        return exchange.target[: self.body_left]
+
+    def body_received(self, size_bytes: int) -> None:
+        """Bytes of the body have come, to where `body_room` said."""
+        self.deadline_s = self.server_state.now_s + self.limits.body_stall_timeout_s
+        exchange = self.newest
+        if exchange is None or exchange.target is None:
+            return
+        exchange.target = exchange.target[size_bytes:]
+        self.body_left -= size_bytes
+        if not self.body_left:
+            self._close_sink()
+            self._end_unparsed_body()
+        elif not len(exchange.target):
+            self.flow.pause_reading()
+            exchange.wake()
+
+    def _close_sink(self) -> None:
+        """Take the transport back from the sink."""
+        if self.sink is not None:
+            self.sink = None
+            if not self.transport.is_closing():
+                self.transport.set_protocol(self)
 
     def _parse(self, data: bytes) -> None:
         unfinished = self.headers if self.phase is Phase.HEADERS else None
@@ -355,6 +392,13 @@ class FrontProtocol(HttpToolsProtocol):
             self.transport.write(CONTINUE)
             self.deadline_s = self.server_state.now_s + self.limits.body_stall_timeout_s
 
+    def receive_directly(self, exchange: Exchange) -> None:
+        """Read more of a body: into `exchange.target` where that can be, else the usual way."""
+        if self.body_left and exchange is self.newest and not self.deaf and self.sink is None:
+            self.sink = BodySink(self)
+            self.transport.set_protocol(self.sink)
+        self.want_body()
+
     def want_body(self) -> None:
         """There is room for more of the body."""
         if not self.deaf and not self.transport.is_closing():
@@ -430,6 +474,7 @@ class FrontProtocol(HttpToolsProtocol):
         """Interpret nothing more; close after the response under way."""
         self.deaf = True
         self.body_left = 0
+        self._close_sink()
         self.deadline_s = NEVER_S
         for exchange in self.waiting:
             exchange.disconnect()

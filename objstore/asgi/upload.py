@@ -65,8 +65,26 @@ class Budget:
                 waiter.set_result(None)
 
 
+class Blocks:
+    """Buffers of one size, used again: a new one costs as much as filling it."""
+
+    def __init__(self, size_bytes: int, kept: int) -> None:
+        self.size_bytes = size_bytes
+        self._kept = kept
+        self._free: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        """A block; what is in it is anybody's guess."""
+        return self._free.pop() if self._free else bytearray(self.size_bytes)
+
+    def give_back(self, block: bytearray) -> None:
+        """A block that nobody refers to any more."""
+        if len(self._free) < self._kept:
+            self._free.append(block)
+
+
 class Upload:
-    """One body: `open`, `feed` as it comes, then `commit`; `close` in any case.
+    """One body: `open`, `feed` or `feed_block` as it comes, then `commit`; `close` in any case.
 
     Args:
         decoder: takes the aws-chunked frames off; None for a plain body.
@@ -118,13 +136,34 @@ class Upload:
         Raises:
             StoreError, AuthError: what became of an earlier piece.
         """
+        await self.room()
+        self._hold(len(data))
+        self._strand.post(lambda: self._take(data), lambda: self._release(len(data)))
+
+    async def room(self) -> None:
+        """Wait while too much of the body is still to be written.
+
+        Raises:
+            StoreError, AuthError: what became of an earlier piece.
+        """
         while self._held_bytes and (self._held_bytes >= self._limit_bytes or self._budget.is_spent):
             await self._budget.wait()
         if self._error is not None:
             raise self._error
-        self._held_bytes += len(data)
-        self._budget.used_bytes += len(data)
-        self._strand.post(lambda: self._take(data), lambda: self._release(len(data)))
+
+    def feed_block(self, block: bytearray, size_bytes: int, blocks: Blocks) -> None:
+        """Take the first bytes of a block, and give it back when they are written."""
+
+        def done() -> None:
+            self._release(size_bytes)
+            blocks.give_back(block)
+
+        self._hold(size_bytes)
+        self._strand.post(lambda: self._take(memoryview(block)[:size_bytes]), done)
+
+    def _hold(self, size_bytes: int) -> None:
+        self._held_bytes += size_bytes
+        self._budget.used_bytes += size_bytes
 
     def _release(self, size_bytes: int) -> None:
         self._held_bytes -= size_bytes
@@ -150,7 +189,7 @@ class Upload:
     def _open(self) -> None:
         self._stream = self._open_stream([hasher.update for hasher in self._hashers.values()])
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes | memoryview) -> None:
         if self._error is not None:
             return
         try:
@@ -163,8 +202,11 @@ class Upload:
             self._error = error
 
     def _gather(self, piece: memoryview) -> None:
-        """Fill the block; write it when it is full."""
+        """Fill the block; write it when it is full.  A piece that is a block needs no copy."""
         assert self._stream is not None
+        if not self._filled_bytes and len(piece) == self._block_bytes:
+            self._stream.write(piece)
+            return
         if not self._block:
             self._block = bytearray(self._block_bytes)
         while len(piece):

@@ -126,6 +126,21 @@ class EchoApp:
             more = message["more_body"]
         await answer(send, 200, body or scope["raw_path"])
 
+    async def on_into(self, scope: Scope, receive: Any, send: Send) -> None:
+        """The request's body, read into a buffer of an odd size."""
+        exchange = receive.__self__
+        buffer = bytearray(100_003)
+        body = b""
+        count = len(buffer)
+        while count == len(buffer):
+            try:
+                count = await exchange.receive_into(memoryview(buffer))
+            except ConnectionError:
+                self.disconnects += 1
+                raise
+            body += buffer[:count]
+        await answer(send, 200, body)
+
     async def on_early(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An answer that leaves the body unread."""
         await answer(send, 403, b"no")

@@ -97,6 +97,32 @@ def test_responses_carry_a_date(connection: RawConnection) -> None:
     assert connection.read().headers["date"].endswith("GMT")
 
 
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 100_003, 200_006, 1 << 20, 10_000_000])
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_bodies_that_are_read_into_a_buffer(
+    connection: RawConnection, size: int, pieces: int
+) -> None:
+    body = (bytes(range(251)) * (size // 251 + 1))[:size]
+    request = put("/into", body) + GET + put("/into", b"next")
+    step = len(request) // pieces + 1
+    for start in range(0, len(request), step):
+        connection.send(request[start : start + step])
+        time.sleep(0.01 * (pieces > 1))
+    assert connection.read().body == body
+    assert connection.read().body == b"/x"
+    assert connection.read().body == b"next"
+
+
+def test_chunked_bodies_that_are_read_into_a_buffer(connection: RawConnection) -> None:
+    body = bytes(range(256)) * 4096
+    head = b"PUT /into HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunks = [body[at : at + 70_000] for at in range(0, len(body), 70_000)]
+    framed = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    connection.send(head + framed + b"0\r\n\r\n" + GET)
+    assert connection.read().body == body
+    assert connection.read().body == b"/x"
+
+
 def test_pipelined_requests_are_answered_in_order(connection: RawConnection) -> None:
     large = b"z" * 200_000
     connection.send(
@@ -408,10 +434,11 @@ def test_a_stalled_body_times_out(serve: Callable[..., BackgroundServer], app: E
     wait_until(lambda: app.disconnects == 1)
 
 
-def test_a_stalled_large_body_times_out(serve: Callable[..., BackgroundServer]) -> None:
+@pytest.mark.parametrize("path", ["/echo", "/into"])
+def test_a_stalled_large_body_times_out(serve: Callable[..., BackgroundServer], path: str) -> None:
     server = serve(body_stall_timeout_s=0.3)
     with RawConnection(server.url) as connection:
-        connection.send(put("/echo", b"x" * 1_000_000)[:-1])
+        connection.send(put(path, b"x" * 1_000_000)[:-1])
         assert b"<Code>RequestTimeout</Code>" in connection.read().body
         assert connection.ends()
 
@@ -535,10 +562,11 @@ def test_who_waits_for_continue_is_not_late(
 # Faults.
 
 
-def test_a_client_that_leaves_mid_body_is_noticed(url: str, app: EchoApp) -> None:
+@pytest.mark.parametrize("path", ["/echo", "/into"])
+def test_a_client_that_leaves_mid_body_is_noticed(url: str, app: EchoApp, path: str) -> None:
     for size in (1000, 1_000_000):
         with RawConnection(url) as connection:
-            connection.send(put("/echo", b"x" * size)[:-1])
+            connection.send(put(path, b"x" * size)[:-1])
             wait_until(lambda: len(app.requests) > app.disconnects)
         wait_until(lambda: len(app.requests) == app.disconnects)
 
