@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import shutil
 import sys
@@ -66,8 +67,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--no-embedded", action="store_true", help="HTTP alone")
     add("--no-http", action="store_true", help="embedded alone")
     add("--endpoint", metavar="URL", help="an S3 server that runs already, instead of objstore")
-    add("--access-key", default="", help="for --endpoint")
-    add("--secret-key", default="", help="for --endpoint")
+    keys = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
+    add("--access-key", default=keys[0], help="for --endpoint (AWS_ACCESS_KEY_ID)")
+    add("--secret-key", default=keys[1], help="for --endpoint (AWS_SECRET_ACCESS_KEY)")
     add("--pid", type=int, help="process of --endpoint, to measure its CPU and memory")
     add(
         "--dir",
@@ -164,6 +166,8 @@ def main(argv: Sequence[str]) -> int:
     except (TargetFailed, WorkloadFailed, GeneratorFailed, BadResponse, OSError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     finally:
         shutil.rmtree(root, ignore_errors=True)
     print(as_text(report, EMBEDDED_WORKLOADS))

@@ -16,7 +16,7 @@ from bench.workloads import Parameters, Workload
 BUSY_CORES = 0.2
 OWN = "objstore"
 HEADER = (
-    f"{'workload':24}{'target':14}{'rate':>10}{'':6}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>10}"
+    f"{'workload':24}{'target':16}{'rate':>10}{'':6}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>10}"
     f"{'MiB':>7}{'spread':>9}"
 )
 
@@ -159,7 +159,7 @@ def as_text(report: Report, workloads: Sequence[Workload]) -> str:
     ]
     parts += _targets_text(report.lines, workloads)
     if report.ratios:
-        parts += ["", f"{'':24}{'':14}{'ratio':>10}  wanted", *map(_ratio_text, report.ratios)]
+        parts += ["", f"{'':24}{'':16}{'ratio':>10}  wanted", *map(_ratio_text, report.ratios)]
     parts += [f"warning: {warning}" for warning in report.warnings]
     parts += [f"ERROR: {error}" for error in report.errors]
     return "\n".join(parts)
@@ -169,7 +169,7 @@ def _line_text(line: Line) -> str:
     cpu = "-" if line.cpu_us is None else f"{line.cpu_us:.1f}"
     memory = "-" if line.peak_memory_bytes is None else f"{line.peak_memory_bytes / 2**20:.0f}"
     return (
-        f"{line.workload:24}{line.target:14}{line.rate:10,.0f} {line.unit:5}"
+        f"{line.workload:24}{line.target:16}{line.rate:10,.0f} {line.unit:5}"
         f"{line.p50_us / 1e3:9.3f}{line.p99_us / 1e3:9.3f}{cpu:>10}{memory:>7}{line.spread:9.0%}"
     )
 
@@ -188,7 +188,7 @@ def _ratio_text(ratio: Ratio) -> str:
     verdict = ""
     if ratio.wanted:
         verdict = f"≥ {ratio.wanted:g}×  {'reached' if ratio.ratio >= ratio.wanted else 'MISSED'}"
-    return f"{ratio.workload:24}{ratio.target:14}{ratio.ratio:9.2f}×  {verdict}"
+    return f"{ratio.workload:24}{ratio.target:16}{ratio.ratio:9.2f}×  {verdict}"
 
 
 def as_markdown(report: Report, workloads: Sequence[Workload]) -> str:

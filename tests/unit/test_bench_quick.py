@@ -42,7 +42,7 @@ def test_quick_measures_engine_and_http(tmp_path: Path, capsys: pytest.CaptureFi
 def test_sqlite_alone_with_no_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--quick", "--no-objstore", "--only", "embedded PUT 4KiB", "--seconds", "0.05"]
     assert main([*arguments, "--dir", str(tmp_path)]) == 0
-    assert "embedded PUT 4KiB x16   sqlite" in capsys.readouterr().out
+    assert "embedded PUT 4KiB x16   sqlite " in capsys.readouterr().out
 
 
 def test_a_server_that_checks_no_signature_is_not_measured(
