@@ -19,7 +19,7 @@ serve: .venv/.serve
 	.venv/bin/objstore serve ./data $(ARGS)
 
 test: check
-	$(RUN) pytest -n 2 --cov $(ARGS)
+	$(RUN) pytest --cov -n 2 $(ARGS)
 
 check: .venv/.dev
 	.venv/bin/ruff check
