@@ -486,7 +486,9 @@ class ModelStore:
         found = self._bucket(bucket)
         if upload_id in found.completed:
             done_key, done_parts, info = found.completed[upload_id]
-            if done_key == key and _same_parts(done_parts, parts):
+            now = found.objects.get(key)
+            is_there = now is not None and now.info is info
+            if done_key == key and is_there and _same_parts(done_parts, parts):
                 return info
         upload = self._upload(bucket, key, upload_id)
         chosen = self._choose_parts(upload, parts)

@@ -290,16 +290,28 @@ class Applier:
 
     def _bucket(self, record: Record) -> None:
         body = schema.decode_bucket(record.body)
+        old = self._txn.get(keys.bucket(record.key))
+        if old is not None:
+            self._forget_bucket(schema.decode_bucket(row_body(old)).bucket_id, body.bucket_id)
         self._replace(keys.bucket(record.key), record)
         self._txn.put(keys.bucket_name(body.bucket_id), record.key)
         self._objects[body.bucket_id] += 0
 
     def _bucket_gone(self, record: Record) -> None:
+        old = self._txn.get(keys.bucket(record.key))
+        if old is not None:  # in a replay perhaps an earlier one of the name
+            self._forget_bucket(schema.decode_bucket(row_body(old)).bucket_id)
         self._remove(keys.bucket(record.key))
-        self._txn.delete(keys.bucket_name(record.bucket_id))
-        self._txn.delete(keys.counters(record.bucket_id))
+        self._forget_bucket(record.bucket_id)
+
+    def _forget_bucket(self, bucket_id: int, heir_id: int = 0) -> None:
+        """Drop what is kept by a bucket's id, unless the same bucket is written again."""
+        if bucket_id == heir_id:
+            return
+        self._txn.delete(keys.bucket_name(bucket_id))
+        self._txn.delete(keys.counters(bucket_id))
         for sums in (self._objects, self._versions, self._bytes):
-            sums.pop(record.bucket_id, None)
+            sums.pop(bucket_id, None)
 
     # --- segments of the log ------------------------------------------------------------
 
@@ -441,6 +453,16 @@ class Applier:
         if self._quarantine_seq is not None:
             key = keys.quarantine(self._quarantine_seq, segment)
             self._txn.put(key, run.to_bytes(4, "little"))
+
+
+def sweep_counters(txn: WriteTransaction) -> None:
+    """Drop the counters of buckets that are gone; the end of a replay.
+
+    A replay may meet what was deleted from a bucket, moved, after the bucket's own end.
+    """
+    for key, _row in list(txn.scan(b"n", keys.after(b"n"))):
+        if txn.get(b"c" + key[1:]) is None:
+            txn.delete(key)
 
 
 def settle_data_segments(txn: WriteTransaction, layout: Layout, chunk_bytes: int) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from objstore.engine.commit import Decision
-from objstore.engine.core import Core
+from objstore.engine.core import Core, encode_key
 from objstore.engine.rows import bucket_info
 from objstore.errors import (
     BucketExistsError,
@@ -100,10 +100,11 @@ def create(core: Core, name: str, region: str, owner: str) -> BucketInfo:
     return bucket_info(name, schema.decode_bucket(record.body))
 
 
-def ensure(core: Core, name: str) -> None:
-    """Make the bucket if it is missing and the store was opened to do so."""
+def ensure(core: Core, name: str, key: str) -> None:
+    """Make the bucket for `key` if it is missing and the store was opened to do so."""
     if not core.makes_buckets:
         return
+    encode_key(key)  # a key that cannot be stored makes no bucket
     with core.index.read() as txn:
         try:
             core.bucket(txn, name)

@@ -21,6 +21,7 @@ from objstore.engine.core import Core, tail_of
 from objstore.engine.extents import span
 from objstore.engine.opening import (
     Folder,
+    discard_index,
     load_superblock,
     mark,
     open_device,
@@ -108,7 +109,7 @@ def _check_log(core: Core, txn: ReadTransaction) -> Iterator[Problem]:
             prepare(twin, core.layout)
             replay = Replay(core.device, twin, core.superblock, until_seq=last_seq, log_map=log_map)
             report = replay.run()
-            for text in report.problems:
+            for text in (*report.problems, *report.damaged):
                 yield Problem("log", text)
             if last_seq and report.last_seq != last_seq:
                 yield Problem("log", f"ends at batch {report.last_seq} instead of {last_seq}")
@@ -224,8 +225,8 @@ def rebuild(folder: Folder, device: BlockDevice, config: StoreConfig) -> Rebuild
     superblock = load_superblock(device)
     if superblock is None:
         raise StoreError("the device is blank: there was never a store on it")
-    shutil.rmtree(folder.index, ignore_errors=True)
+    discard_index(folder)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    report = replay_into(folder, device, superblock, config)
+    report = replay_into(folder, device, superblock, config, salvage=True)
     mark(folder, superblock, is_clean=False)
     return report

@@ -227,7 +227,7 @@ def _grouped(records: Iterable[Record], segment_bytes: int) -> Iterator[list[Rec
 def _sealed_records(core: Core, head: SegmentHead, end_seq: int) -> Iterator[Record]:
     """Records of a sealed segment that may still be needed, each checked."""
     last_seq = head.start_seq - 1
-    for batch in read_batches(core.device, core.layout, head):
+    for batch in read_batches(core.device, core.layout, head, end_seq=end_seq):
         if isinstance(batch, FormatError):
             break
         last_seq = batch.head.seq
@@ -237,9 +237,13 @@ def _sealed_records(core: Core, head: SegmentHead, end_seq: int) -> Iterator[Rec
                 for record in batch.records
                 if record.kind in log.TOMBSTONES or is_live(txn, record)
             ]
+        for record in wanted:
+            if record in batch.damaged:
+                raise CorruptionError(
+                    f"record {record.lsn} at {record.record_offset}, of key {record.key!r}, does "
+                    "not match its checksum; run `objstore check`"
+                )
         yield from wanted
-        if last_seq == end_seq:
-            return
     if last_seq < end_seq:
         raise CorruptionError(
             f"log segment {head.segment} ends at batch {last_seq} instead of {end_seq}; "

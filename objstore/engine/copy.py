@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from objstore.engine import rows
 from objstore.engine.apply import manifest_body
+from objstore.engine.buckets import ensure
 from objstore.engine.commit import Decision
 from objstore.engine.conditions import check_read, check_write
 from objstore.engine.core import Core, encode_key
@@ -130,6 +131,7 @@ def copy(
             info = reader.info
             payload = reader.read() if info.size_bytes <= core.config.log_inline_bytes else None
             is_small = payload is not None and not info.part_count
+        ensure(core, *target)
         if is_small:
             assert payload is not None
             operation = small_put(

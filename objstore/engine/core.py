@@ -11,7 +11,7 @@ from blockdev import BlockDevice, Clock, DeviceError, DeviceFullError
 from objstore.config import MAX_KEY_BYTES, StoreConfig
 from objstore.engine.commit import Committer, Decision, Operation
 from objstore.engine.flush import FlushGate
-from objstore.engine.sharing import FileLock, Slots
+from objstore.engine.sharing import Slots, SoleLock
 from objstore.engine.space import Space, reap_leases, release_quarantine
 from objstore.entropy import Entropy
 from objstore.errors import (
@@ -42,7 +42,7 @@ class Core:
     space: Space
     committer: Committer
     flush_gate: FlushGate
-    maintenance_lock: FileLock
+    maintenance_lock: SoleLock
     makes_buckets: bool
     buckets: dict[str, tuple[bytes, BucketBody]] = field(default_factory=dict)
     _pool: ThreadPoolExecutor | None = None

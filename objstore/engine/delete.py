@@ -43,6 +43,8 @@ class DeleteObjects:
 def delete_many(core: Core, bucket: str, names: Sequence[str]) -> list[DeleteResult]:
     """One commit for all; a result for each name, in order."""
     if not names:
+        with core.index.read() as txn:
+            core.bucket(txn, bucket)
         return []
     records = core.commit(DeleteObjects(core, bucket, names))
     gone = {record.key for record in records}

@@ -16,6 +16,7 @@ wrote it, or when the last process to close the store synced it and said so.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,13 @@ from blockdev import BlockDevice, Clock
 from blockdev.file import FileDevice
 from objstore.config import StoreConfig
 from objstore.engine import checkpoint
-from objstore.engine.checkpoint import write_synced
+from objstore.engine.checkpoint import sync_folder, write_synced
 from objstore.engine.recovery import RebuildReport, Replay, put_initial_rows
 from objstore.engine.sharing import FileLock
 from objstore.entropy import Entropy
-from objstore.errors import CorruptionError, StoreError, StoreLockedError
+from objstore.errors import CorruptionError, StoreError, StoreLockedError, StoreUnavailableError
 from objstore.index import keys
+from objstore.index.base import IndexUnusableError
 from objstore.index.lmdb_index import LmdbIndex
 from objstore.index.schema import Tail
 from objstore.log.format import (
@@ -41,6 +43,7 @@ from objstore.log.format import (
 )
 from objstore.log.reader import read_superblock
 
+_LOG = logging.getLogger("objstore.recovery")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LOCK_WAIT_NS = 60 * 1_000_000_000
 _LOCK_POLL_NS = 5_000_000
@@ -86,7 +89,10 @@ class Folder:
         return self.path / "state.json"
 
     def make(self) -> None:
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the folder; its name is durable before anything in it is acknowledged."""
+        if not self.path.is_dir():
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(self.path.absolute().parent)
         self.run.mkdir(mode=0o700, exist_ok=True)
 
 
@@ -101,6 +107,7 @@ def open_folder(
 
     Raises:
         StoreLockedError: another process has been recovering it for a minute.
+        StoreUnavailableError: it is open in this process already.
         CorruptionError: the log is damaged; `objstore rebuild-index` says where.
     """
     folder.make()
@@ -113,7 +120,7 @@ def open_folder(
             report = None
             if is_alone:
                 superblock = load_superblock(device) or make(device, config, clock, entropy)
-                if not can_trust_index(folder, superblock):
+                if not can_trust_index(folder, superblock) or not is_usable(folder, config):
                     report = recover(folder, device, superblock, config)
                 mark(folder, superblock, is_clean=False)
                 _share(lock, clock)
@@ -121,7 +128,10 @@ def open_folder(
                 loaded = load_superblock(device)
                 assert loaded is not None, "whoever holds the lock has made the store"
                 superblock = loaded
-            index = open_index(folder, config)
+            try:
+                index = open_index(folder, config)
+            except IndexUnusableError as error:
+                raise StoreUnavailableError(f"the store cannot be opened: {error}") from error
         except BaseException:
             if owns_device:
                 device.close()
@@ -232,6 +242,19 @@ def open_index(folder: Folder, config: StoreConfig) -> LmdbIndex:
     )
 
 
+def is_usable(folder: Folder, config: StoreConfig) -> bool:
+    """Whether the index is one at all; nobody else may have it open."""
+    try:
+        index = open_index(folder, config)
+    except IndexUnusableError:
+        return False
+    try:
+        with index.read() as txn:
+            return txn.get(keys.TAIL) is not None
+    finally:
+        index.close()
+
+
 def recover(
     folder: Folder, device: BlockDevice, superblock: Superblock, config: StoreConfig
 ) -> RebuildReport:
@@ -242,12 +265,12 @@ def recover(
     """
     candidates = checkpoint.find(folder.checkpoints, superblock.store_id)
     for candidate in (*candidates, None):
-        shutil.rmtree(folder.index, ignore_errors=True)
+        discard_index(folder)
         if candidate is not None and not checkpoint.restore(candidate, folder.index):
             continue
         report = replay_into(folder, device, superblock, config)
         if report.problems:
-            shutil.rmtree(folder.index, ignore_errors=True)
+            discard_index(folder)
             raise CorruptionError(
                 "the log is damaged: " + "; ".join(report.problems[:3]) + "; run "
                 "`objstore rebuild-index` to open the store with what is left"
@@ -256,14 +279,33 @@ def recover(
     raise AssertionError("the log alone is always tried")
 
 
+def discard_index(folder: Folder) -> None:
+    """Remove the index; first what says that it can be trusted.
+
+    A process killed in the midst of a replay leaves an index that is behind the log.
+    """
+    if folder.state.exists():
+        folder.state.unlink()
+        sync_folder(folder.path)
+    shutil.rmtree(folder.index, ignore_errors=True)
+
+
 def replay_into(
-    folder: Folder, device: BlockDevice, superblock: Superblock, config: StoreConfig
+    folder: Folder,
+    device: BlockDevice,
+    superblock: Superblock,
+    config: StoreConfig,
+    *,
+    salvage: bool = False,
 ) -> RebuildReport:
     """Replay the log into the index that is in place, or into an empty one."""
     index = open_index(folder, config)
     try:
         after_seq = prepare(index, Layout.of(superblock))
-        report = Replay(device, index, superblock, after_seq=after_seq).run()
+        replay = Replay(device, index, superblock, after_seq=after_seq, salvage=salvage)
+        report = replay.run()
+        for text in report.damaged:
+            _LOG.error("%s; run `objstore check`", text)
         return report
     finally:
         index.close()

@@ -9,30 +9,41 @@ in between is missing, and not missed: of every entity, the last record is there
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import msgspec
+
 from blockdev import BlockDevice
-from objstore.engine.apply import Applier, manifest_owner, settle_data_segments
+from objstore.config import MIB
+from objstore.engine.apply import Applier, manifest_owner, settle_data_segments, sweep_counters
+from objstore.errors import CorruptionError
 from objstore.index import keys, schema
 from objstore.index.base import Index, WriteTransaction
 from objstore.index.schema import SegmentRow, SegmentsBody, Tail, unpack_head
 from objstore.log import format as log
-from objstore.log.format import BatchHead, FormatError, Layout, SegmentHead, Superblock
+from objstore.log.format import BatchHead, FormatError, Layout, Record, SegmentHead, Superblock
 from objstore.log.reader import (
     Batch,
+    Position,
     find_batch_after,
+    first_position,
     log_segments,
     read_batches,
 )
 
 _BATCHES_A_TRANSACTION = 2000
+_BYTES_A_TRANSACTION = 32 * MIB
 
 
 @dataclass(slots=True)
 class RebuildReport:
-    """What a replay found.  `problems`: damage, in words; empty when all is whole.
+    """What a replay found.
 
     `records`, `batches`: replayed; `last_seq`: number of the last batch (0: none).
+    `problems`: parts of the log that are gone, in words; what they said is lost.
+    `damaged`: objects whose bytes do not match their checksum, in words; they cannot
+    be read, and all others can.
     """
 
     segments: int = 0
@@ -40,6 +51,7 @@ class RebuildReport:
     records: int = 0
     last_seq: int = 0
     problems: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
 
 def initial_tail(layout: Layout) -> Tail:
@@ -66,20 +78,29 @@ class LogMap:
     problems: list[str] = field(default_factory=list)
 
 
-def map_log(device: BlockDevice, layout: Layout, superblock: Superblock) -> LogMap:
-    """Find the log's segments on the device."""
+def map_log(
+    device: BlockDevice, layout: Layout, superblock: Superblock, *, salvage: bool = False
+) -> LogMap:
+    """Find the log's segments on the device.
+
+    `salvage`: also those that have lost their head or their first batch, to read on
+    in them where that is possible.
+    """
     found = log_segments(device, layout, superblock.store_id)
-    while found:
-        newest = found[-1]
-        table, freed = _segment_table(device, layout, newest)
-        if table is not None:
-            break
-        # Its first batch was never finished: nothing in it was acknowledged.
-        found.pop()
-    else:
-        return LogMap()
-    by_name = {(head.segment, head.start_seq): head for head in found}
     result = LogMap()
+    table: SegmentsBody | None = None
+    freed: set[tuple[int, int]] = set()
+    while found and table is None:
+        table, freed = _segment_table(device, layout, found[-1])
+        if table is None:
+            # Its first batch was never finished: then nothing in it was acknowledged.
+            unnamed = found.pop()
+            if salvage and _goes_on(device, layout, unnamed):
+                result.heads.append(unnamed)
+                result.first_lsns[unnamed.segment] = 0
+    if table is None:
+        return result
+    by_name = {(head.segment, head.start_seq): head for head in found}
     for segment, start_seq, end_seq, start_lsn in table.segments:
         if (segment, start_seq) in freed:
             continue
@@ -88,12 +109,22 @@ def map_log(device: BlockDevice, layout: Layout, superblock: Superblock) -> LogM
             result.problems.append(
                 f"log segment {segment} (from batch {start_seq} on) is damaged or gone"
             )
-        else:
-            result.heads.append(head)
-            result.first_lsns[segment] = start_lsn
-            result.end_seqs[segment] = end_seq
+            if not salvage:
+                continue
+            head = SegmentHead(superblock.store_id, segment, start_seq, 0)
+        result.heads.append(head)
+        result.first_lsns[segment] = start_lsn
+        result.end_seqs[segment] = end_seq
     result.heads.sort(key=lambda head: head.start_seq)
     return result
+
+
+def _goes_on(device: BlockDevice, layout: Layout, head: SegmentHead) -> bool:
+    """Whether there is a batch in a segment whose first one cannot be read."""
+    start = layout.offset(head.segment)
+    least_seq = head.start_seq + 1
+    found = find_batch_after(device, layout, head.store_id, head.segment, start, least_seq)
+    return found is not None
 
 
 def _segment_table(
@@ -106,19 +137,35 @@ def _segment_table(
         if isinstance(batch, FormatError):
             break
         for record in batch.records:
-            if record.kind == log.SEGMENTS:
-                table = schema.decode_segments(record.body)
-            elif record.kind == log.SEGMENT_FREED:
-                body = schema.decode_segment_freed(record.body)
-                freed.add((body.segment, body.start_seq))
+            with _reading(record):
+                if record.kind == log.SEGMENTS:
+                    table = schema.decode_segments(record.body)
+                elif record.kind == log.SEGMENT_FREED:
+                    body = schema.decode_segment_freed(record.body)
+                    freed.add((body.segment, body.start_seq))
     return table, freed
+
+
+@contextmanager
+def _reading(record: Record) -> Iterator[None]:
+    """Turns what this release makes nothing of into an error of the engine."""
+    try:
+        yield
+    except (FormatError, msgspec.MsgspecError) as error:
+        raise CorruptionError(
+            f"record {record.lsn} at {record.record_offset} is whole, but this release cannot "
+            f"read it ({error}); open the store with the release that wrote it"
+        ) from error
 
 
 class Replay:
     """Applies the log to an index, from batch `after_seq` + 1 on.
 
+    Raises `CorruptionError` for a record that a later release must have written.
+
     `until_seq`: the last batch wanted, for comparing with a live index; None for all.
     `log_map`: the log's segments, if they are known; else they are looked for.
+    `salvage`: read on behind damage, and take what there is.
     """
 
     def __init__(
@@ -130,12 +177,14 @@ class Replay:
         after_seq: int = 0,
         until_seq: int | None = None,
         log_map: LogMap | None = None,
+        salvage: bool = False,
         on_batch: Callable[[Batch], None] | None = None,
     ) -> None:
         self._device, self._index, self._superblock = device, index, superblock
         self._layout = Layout.of(superblock)
         self._after_seq, self._until_seq = after_seq, until_seq
-        self._log_map = log_map or map_log(device, self._layout, superblock)
+        self._is_salvage = salvage
+        self._log_map = log_map or map_log(device, self._layout, superblock, salvage=salvage)
         self._on_batch = on_batch
         self._successor, self._log_segments = 0, 0
         self.report = RebuildReport(last_seq=after_seq)
@@ -148,12 +197,15 @@ class Replay:
             if row is not None:
                 tail = Tail.unpack(row)
                 self._successor, self._log_segments = tail.successor, tail.log_segments
+                self._check_start(tail)
         pending: list[Batch] = []
+        pending_bytes = 0
         for batch in self._batches(self._log_map.heads):
             pending.append(batch)
-            if len(pending) == _BATCHES_A_TRANSACTION:
+            pending_bytes += batch.head.stored_bytes
+            if len(pending) == _BATCHES_A_TRANSACTION or pending_bytes >= _BYTES_A_TRANSACTION:
                 self._apply(pending)
-                pending = []
+                pending, pending_bytes = [], 0
         self._apply(pending)
         if self._until_seq is None:
             self._check_successor()
@@ -161,8 +213,19 @@ class Replay:
             chunk_bytes = self._superblock.chunk_bytes
             applier = Applier(txn, self._layout, chunk_bytes, None, self._log_map.first_lsns)
             sweep_manifests(txn, applier)
+            sweep_counters(txn)
             settle_data_segments(txn, self._layout, chunk_bytes)
         return self.report
+
+    def _check_start(self, tail: Tail) -> None:
+        """The segment that a checkpoint ends in is there, unless the log has gone on since."""
+        if self._after_seq and not any(
+            head.segment == tail.segment or head.start_seq > self._after_seq
+            for head in self._log_map.heads
+        ):
+            self.report.problems.append(
+                f"log segment {tail.segment}, in which the checkpoint ends, is damaged or gone"
+            )
 
     def _batches(self, heads: list[SegmentHead]) -> Iterator[Batch]:
         for position, head in enumerate(heads):
@@ -173,38 +236,55 @@ class Replay:
             yield from self._segment_batches(head)
 
     def _segment_batches(self, head: SegmentHead) -> Iterator[Batch]:
-        end_offset = self._layout.offset(head.segment) + log.ALIGNMENT_BYTES
-        last_seq = head.start_seq - 1
+        """The batches wanted of a segment; in a salvage, also those behind damage."""
+        position: Position | None = first_position(self._layout, head)
         end_seq = self._log_map.end_seqs.get(head.segment, 0)
-        for batch in read_batches(self._device, self._layout, head):
-            if isinstance(batch, FormatError):
-                self._check_end(head, end_offset, last_seq, batch)
-                return
-            end_offset, last_seq = batch.end_offset_bytes, batch.head.seq
-            if self._until_seq is not None and last_seq > self._until_seq:
-                return
-            if last_seq > self._after_seq:
-                yield batch
-            if last_seq == end_seq:
-                return  # what follows was never finished, and its number used again elsewhere
+        while position is not None:
+            begun = position
+            batches = read_batches(
+                self._device, self._layout, head, end_seq=end_seq, position=begun
+            )
+            position = None
+            for batch in batches:
+                if isinstance(batch, FormatError):
+                    position = self._after_damage(head, begun, batch)
+                    break
+                seq = batch.head.seq
+                begun = Position(batch.end_offset_bytes, seq + 1, batch.head_hash)
+                if self._until_seq is not None and seq > self._until_seq:
+                    return
+                if seq > self._after_seq:
+                    self._note_damage(batch)
+                    yield batch
 
-    def _check_end(
-        self, head: SegmentHead, end_offset: int, last_seq: int, error: FormatError
-    ) -> None:
-        """A torn tail has nothing after it; a batch that follows means damage."""
+    def _note_damage(self, batch: Batch) -> None:
+        for record in batch.damaged:
+            self.report.damaged.append(
+                f"log segment {self._layout.segment_of(batch.offset_bytes)}: the bytes of key "
+                f"{record.key!r} at {record.payload_offset} do not match their checksum"
+            )
+
+    def _after_damage(
+        self, head: SegmentHead, wanted: Position, error: FormatError
+    ) -> Position | None:
+        """Where to read on, in a salvage, if this is damage and not the log's end.
+
+        A torn tail has nothing after it.
+        """
+        if self._until_seq is not None and wanted.seq > self._until_seq:
+            return None  # written while this reads; not asked for
         end_seq = self._log_map.end_seqs.get(head.segment, 0)
-        if last_seq < end_seq:
-            self.report.problems.append(
-                f"log segment {head.segment}: batch {last_seq + 1} at {end_offset} is damaged "
-                f"({error}), and the segment goes on to batch {end_seq}"
-            )
-            return
-        later = self._find_batch_after(head.segment, end_offset, last_seq + 1)
-        if later is not None and later[1].seq > last_seq + 1:
-            self.report.problems.append(
-                f"log segment {head.segment}: batch {last_seq + 1} at {end_offset} is damaged "
-                f"({error}), and batch {later[1].seq} stands after it"
-            )
+        later = self._find_batch_after(head.segment, wanted.offset_bytes, wanted.seq + 1)
+        if later is None and wanted.seq > end_seq:
+            return None
+        behind = f"batch {later[1].seq} stands after it" if later else "none can be read after it"
+        self.report.problems.append(
+            f"log segment {head.segment}: batch {wanted.seq} at {wanted.offset_bytes} is damaged "
+            f"({error}), and {behind}"
+        )
+        if later is None or not self._is_salvage:
+            return None
+        return Position(later[0], later[1].seq, later[1].previous_hash)
 
     def _find_batch_after(
         self, segment: int, offset_bytes: int, least_seq: int
@@ -236,7 +316,8 @@ class Replay:
             )
             for batch in batches:
                 for record in batch.records:
-                    applier.apply(record)
+                    with _reading(record):
+                        applier.apply(record)
                     if record.kind == log.SEGMENTS:
                         body = schema.decode_segments(record.body)
                         self._successor = body.successor

@@ -70,7 +70,10 @@ class Slots:
             self._publish(min(self._pins))
 
     def unpin(self, seq: int) -> None:
+        """The end of `pin`; after `close`, which has ended them all, nothing."""
         with self._mutex:
+            if self._map.closed:
+                return
             self._pins[seq] -= 1
             if not self._pins[seq]:
                 del self._pins[seq]
@@ -101,8 +104,9 @@ class Slots:
 
     def close(self) -> None:
         """Leave; the slot is free for another process."""
-        self._publish(NO_READER)
-        self._map.close()
+        with self._mutex:
+            self._publish(NO_READER)
+            self._map.close()
         os.close(self._fd)
 
 
@@ -130,3 +134,29 @@ class FileLock:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+class SoleLock:
+    """Held by one thread of one process at a time; never waited for.
+
+    The lock on the file tells processes apart, but not the threads of one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = FileLock(path)
+        self._mutex = threading.Lock()
+
+    def try_exclusive(self) -> bool:
+        if not self._mutex.acquire(blocking=False):
+            return False
+        if self._file.try_exclusive():
+            return True
+        self._mutex.release()
+        return False
+
+    def release(self) -> None:
+        self._file.release()
+        self._mutex.release()
+
+    def close(self) -> None:
+        self._file.close()

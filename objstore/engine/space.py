@@ -252,8 +252,10 @@ def release_quarantine(index: Index, device: BlockDevice, layout: Layout, slots:
     Only one process at a time may do this.  The bytes are discarded while the
     quarantine still stands, since afterwards somebody may be writing there.
     """
-    oldest_pin = slots.oldest_pin()
     with index.write() as txn:
+        # Under the write lock: a reader that pins later begins its look-up later, too,
+        # and sees nothing of what this transaction finds in quarantine.
+        oldest_pin = slots.oldest_pin()
         ripe = []
         for key, row in list(txn.scan(keys.QUARANTINE, keys.after(keys.QUARANTINE))):
             freed_seq = int.from_bytes(key[2:10], "big")

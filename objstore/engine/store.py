@@ -22,7 +22,7 @@ from objstore.engine.multipart import PartStream
 from objstore.engine.opening import Folder, Opened, mark, open_folder
 from objstore.engine.put import PutStream
 from objstore.engine.recovery import RebuildReport
-from objstore.engine.sharing import FileLock, Slots
+from objstore.engine.sharing import Slots, SoleLock
 from objstore.engine.space import Space, reap_leases
 from objstore.entropy import Entropy, SystemEntropy
 from objstore.errors import StoreClosedError, StoreError, StoreFullError
@@ -117,7 +117,7 @@ class ObjectStore:
             Space(opened.device, opened.index, layout, slots),
             Committer(opened.device, opened.index, opened.superblock, config, clock, space_path),
             FlushGate(opened.device),
-            FileLock(folder.run / "maintenance"),
+            SoleLock(folder.run / "maintenance"),
             create_buckets,
         )
         core.space.on_full = core.reclaim
@@ -243,7 +243,7 @@ class ObjectStore:
             EntityTooLargeError: over 5 GiB in one piece.
         """
         core = self._open_core()
-        buckets.ensure(core, bucket)
+        buckets.ensure(core, bucket, key)
         if (
             isinstance(data, (bytes, bytearray, memoryview))
             and len(data) <= core.config.log_inline_bytes
@@ -319,7 +319,7 @@ class ObjectStore:
             hashers: called with every block, in order, possibly on other threads.
         """
         core = self._open_core()
-        buckets.ensure(core, bucket)
+        buckets.ensure(core, bucket, key)
         return PutStream(core, bucket, key, size_bytes, attributes, conditions, hashers)
 
     def head(self, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS) -> ObjectInfo:
@@ -378,7 +378,6 @@ class ObjectStore:
             checksums: those of the copy; None keeps the source's.
         """
         core = self._open_core()
-        buckets.ensure(core, bucket)
         return copy.copy(
             core,
             (source_bucket, source_key),
@@ -421,7 +420,7 @@ class ObjectStore:
     ) -> UploadInfo:
         """Begin a multipart upload."""
         core = self._open_core()
-        buckets.ensure(core, bucket)
+        buckets.ensure(core, bucket, key)
         checksum = (checksum_algorithm, checksum_type)
         return multipart.create(core, bucket, key, attributes, checksum)
 

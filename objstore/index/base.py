@@ -16,6 +16,10 @@ class IndexFullError(Exception):
     """The file system under the index has no room left; the transaction was rolled back."""
 
 
+class IndexUnusableError(Exception):
+    """The files are no index that can be opened here and now; the text says why."""
+
+
 class ReadTransaction(Protocol):
     """A consistent view; valid inside its ``with`` block only."""
 

@@ -18,20 +18,24 @@ from objstore.log.format import (
     SegmentHead,
     Superblock,
     batch_seed,
-    check_payload,
     parse_records,
+    payload_is_whole,
 )
 
 _RESYNC_BYTES = 1024 * 1024
 
 
 class Batch(NamedTuple):
-    """A batch as read: `head_hash` is what the next one must carry."""
+    """A batch as read: `head_hash` is what the next one must carry.
+
+    `damaged`: those of its records whose payload does not match its checksum.
+    """
 
     head: BatchHead
     head_hash: int
     offset_bytes: int
     records: list[Record]
+    damaged: list[Record]
 
     @property
     def end_offset_bytes(self) -> int:
@@ -51,8 +55,9 @@ def read_superblock(device: BlockDevice) -> Superblock | None:
     Raises:
         FormatError: neither copy is whole, or the format is unknown.
     """
-    blank = True
-    failure = FormatError("the device is too small for a store")
+    if device.geometry.size_bytes < ALIGNMENT_BYTES:
+        raise FormatError("the device is too small for a store")
+    failure: FormatError | None = None
     for offset_bytes in SUPERBLOCK_COPIES:
         if offset_bytes + ALIGNMENT_BYTES > device.geometry.size_bytes:
             continue
@@ -60,11 +65,11 @@ def read_superblock(device: BlockDevice) -> Superblock | None:
         try:
             return Superblock.unpack(data)
         except FormatError as error:
-            failure = error
-            blank = blank and not any(data)
-    if blank and device.geometry.size_bytes >= ALIGNMENT_BYTES:
-        return None
-    raise failure
+            if any(data):
+                failure = failure or error
+    if failure is not None:
+        raise failure
+    return None
 
 
 def read_segment_head(
@@ -109,10 +114,11 @@ def read_batch(
 ) -> Batch:
     """The batch at `offset_bytes`, which must be number `seq` and carry `previous_hash`.
 
-    Every checksum is verified, payloads included.
+    Every checksum is verified.  Payloads that do not match theirs are for the caller to
+    judge: see `Batch.damaged`.
 
     Raises:
-        FormatError: there is no such batch, or it is not whole.
+        FormatError: there is no such batch, or what it says is not whole.
     """
     if offset_bytes + ALIGNMENT_BYTES > limit_bytes:
         raise FormatError("the segment is full")
@@ -128,27 +134,60 @@ def read_batch(
         )
     body = memoryview(page)[BATCH_HEAD_BYTES : BATCH_HEAD_BYTES + head.body_bytes]
     records = list(parse_records(head, body, offset_bytes + BATCH_HEAD_BYTES))
-    for record in records:
-        check_payload(record)
-    return Batch(head, head_hash, offset_bytes, records)
+    damaged = [record for record in records if not payload_is_whole(record)]
+    return Batch(head, head_hash, offset_bytes, records, damaged)
+
+
+class Position(NamedTuple):
+    """Where a batch is expected, its number, and the hash of the one before."""
+
+    offset_bytes: int
+    seq: int
+    previous_hash: int
+
+
+def first_position(layout: Layout, head: SegmentHead) -> Position:
+    """Where a segment's first batch is."""
+    offset_bytes = layout.offset(head.segment) + ALIGNMENT_BYTES
+    return Position(offset_bytes, head.start_seq, head.previous_hash)
 
 
 def read_batches(
-    device: BlockDevice, layout: Layout, head: SegmentHead
+    device: BlockDevice,
+    layout: Layout,
+    head: SegmentHead,
+    *,
+    end_seq: int = 0,
+    position: Position | None = None,
 ) -> Iterator[Batch | FormatError]:
-    """Batches of a segment in order; last, the error that ended them."""
-    offset_bytes = layout.offset(head.segment) + ALIGNMENT_BYTES
+    """Batches of a segment in order; last, the error that ended them.
+
+    `end_seq`: the segment's last batch, if it is known; then what follows it, which was
+    never finished, is not read.  `position`: where to begin, if not at the first batch.
+
+    The last batch of an open segment ends the log if a payload of it is torn: it was
+    never acknowledged.  A batch with another behind it, or that the log is known to
+    go beyond, was; then a payload that does not match is damage, and only that.
+    """
     limit_bytes = layout.offset(head.segment) + layout.segment_bytes
-    seq, previous_hash, seed = head.start_seq, head.previous_hash, batch_seed(head.store_id)
+    offset_bytes, seq, previous_hash = position or first_position(layout, head)
+    seed = batch_seed(head.store_id)
     while True:
         try:
             batch = read_batch(device, offset_bytes, limit_bytes, seq, previous_hash, seed)
         except FormatError as error:
             yield error
             return
+        end = batch.end_offset_bytes
+        if batch.damaged and not end_seq:
+            store_id, segment = head.store_id, head.segment
+            if find_batch_after(device, layout, store_id, segment, end, seq + 1) is None:
+                yield FormatError(f"batch {seq}: a payload was never written to its end")
+                return
         yield batch
-        offset_bytes = batch.end_offset_bytes
-        seq, previous_hash = seq + 1, batch.head_hash
+        if seq == end_seq:
+            return
+        offset_bytes, seq, previous_hash = end, seq + 1, batch.head_hash
 
 
 def find_batch_after(

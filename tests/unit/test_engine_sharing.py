@@ -1,0 +1,167 @@
+"""Who may do what while others share the store: locks, pins, waiting callers."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from blockdev import MemoryDevice
+from blockdev.filters import Passthrough
+from objstore import ObjectReader, ObjectStore
+from objstore.engine.sharing import Slots, SoleLock
+from objstore.errors import StoreError
+from objstore.model import ObjectInfo
+from tests.crash.tiny import TINY, assert_clean, open_tiny, pattern
+
+
+def test_maintenance_is_for_one_thread_of_one_process(tmp_path: Path) -> None:
+    mine, other = SoleLock(tmp_path / "lock"), SoleLock(tmp_path / "lock")
+    assert mine.try_exclusive()
+    assert not mine.try_exclusive(), "a second thread of this process got in"
+    assert not other.try_exclusive(), "another process got in"
+    mine.release()
+    assert other.try_exclusive()
+    assert not mine.try_exclusive()
+    other.release()
+    assert mine.try_exclusive()
+    mine.release()
+    mine.close()
+    other.close()
+
+
+class StallingDevice(Passthrough):
+    """Holds a discard up until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryDevice(TINY.device_bytes))
+        self.is_stalling = False
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        if self.is_stalling:
+            self.is_stalling = False
+            self.reached.set()
+            self.go_on.wait()
+        super().discard(offset_bytes, length_bytes)
+
+
+def test_a_slow_discard_does_not_hit_what_was_written_there_since(tmp_path: Path) -> None:
+    """Two rounds of giving space back at once: the later discard would come too late."""
+    device = StallingDevice()
+    with open_tiny(tmp_path, device) as store:
+        store.put("bucket", "old", pattern(1, 100_000))
+        store.delete("bucket", "old")
+        device.is_stalling = True
+        slow = threading.Thread(target=store.maintain)
+        slow.start()
+        device.reached.wait()
+        store.maintain()
+        for number in range(8):
+            store.put("bucket", f"new-{number}", pattern(number, 100_000))
+        device.go_on.set()
+        slow.join()
+        for number in range(8):
+            with store.get("bucket", f"new-{number}") as reader:
+                assert reader.read() == pattern(number, 100_000)
+        assert_clean(store)
+
+
+def test_a_reader_that_comes_while_space_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object is deleted after its reader began; its bytes stay until the reader is done.
+
+    The worst moment to begin: just after the pins were looked at.
+    """
+    with open_tiny(tmp_path, MemoryDevice(TINY.device_bytes)) as store:
+        body = pattern(1, 300_000)
+        store.put("bucket", "key", body)
+        readers: list[ObjectReader] = []
+        look = Slots.oldest_pin
+        deleter = threading.Thread(target=store.delete, args=("bucket", "key"))
+
+        def look_then_read(slots: Slots) -> int:
+            oldest = look(slots)
+            if not readers:
+                readers.append(store.get("bucket", "key"))
+                deleter.start()
+                # Under the write lock the deletion has to wait; without, it takes place now.
+                deleter.join(0.2)
+            return oldest
+
+        monkeypatch.setattr(Slots, "oldest_pin", look_then_read)
+        store.maintain()
+        monkeypatch.undo()
+        deleter.join()
+        with readers[0] as reader:
+            assert reader.read() == body
+
+
+def test_a_callback_that_fails_keeps_nobody_waiting(tmp_path: Path) -> None:
+    with open_tiny(tmp_path, MemoryDevice(TINY.device_bytes)) as store:
+        store.create_bucket("bucket")
+        told: list[str] = []
+        all_told = threading.Event()
+
+        def fails(info: ObjectInfo | None, error: BaseException | None) -> None:
+            raise RuntimeError("a defect of the caller")
+
+        def works(info: ObjectInfo | None, error: BaseException | None) -> None:
+            told.append(info.key if info is not None else repr(error))
+            if len(told) == 4:
+                all_told.set()
+
+        for number in range(4):
+            store.submit_put("bucket", f"fails-{number}", b"body", fails)
+            store.submit_put("bucket", f"works-{number}", b"body", works)
+        assert all_told.wait(30)
+        assert told == [f"works-{number}" for number in range(4)]
+        store.put("bucket", "after", b"body")
+
+
+def test_the_same_folder_twice_in_a_process(tmp_path: Path) -> None:
+    with ObjectStore.open(tmp_path, config=TINY) as store:
+        store.put("bucket", "key", b"body")
+        with pytest.raises(StoreError, match="already open in this process"):
+            ObjectStore.open(tmp_path, config=TINY)
+        assert store.get("bucket", "key").read() == b"body"
+        store.put("bucket", "key", b"body, too")
+    with ObjectStore.open(tmp_path, config=TINY) as store:
+        assert store.get("bucket", "key").read() == b"body, too"
+        assert_clean(store)
+
+
+def test_two_folders_in_a_process(tmp_path: Path) -> None:
+    with (
+        ObjectStore.open(tmp_path / "one", config=TINY) as one,
+        ObjectStore.open(tmp_path / "two", config=TINY) as two,
+    ):
+        for store, body in ((one, b"one"), (two, b"two")):
+            store.put("bucket", "key", body * 10_000)
+        for store, body in ((one, b"one"), (two, b"two")):
+            assert store.get("bucket", "key").read() == body * 10_000
+            assert_clean(store)
+
+
+def test_a_reader_outlives_its_store(tmp_path: Path) -> None:
+    """Closing in the wrong order is no reason for an exception from the reader's close."""
+    store = open_tiny(tmp_path, MemoryDevice(TINY.device_bytes))
+    store.put("bucket", "key", pattern(1, 300_000))
+    reader = store.get("bucket", "key")
+    store.close()
+    reader.close()
+
+
+def test_pins_hold_back_only_what_was_freed_later(tmp_path: Path) -> None:
+    with open_tiny(tmp_path, MemoryDevice(TINY.device_bytes)) as store:
+        store.put("bucket", "before", pattern(1, 300_000))
+        store.put("bucket", "after", pattern(2, 300_000))
+        store.delete("bucket", "before")
+        with store.get("bucket", "after") as reader:
+            assert store.maintain().released_segments
+            store.delete("bucket", "after")
+            assert not store.maintain().released_segments
+            assert reader.read() == pattern(2, 300_000)
+        assert store.maintain().released_segments
