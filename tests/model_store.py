@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Generic, TypeVar
+
+import msgspec
 
 from blockdev.clock import Clock, SystemClock
 from objstore.config import MAX_KEY_BYTES, StoreConfig
@@ -700,7 +702,7 @@ def _after(item: tuple[bytes, str], key_marker: str, upload_id_marker: str) -> b
 
 def _same_parts(done: Sequence[CompletedPart], parts: Sequence[CompletedPart]) -> bool:
     def stripped(row: Sequence[CompletedPart]) -> list[CompletedPart]:
-        return [replace(part, checksums=()) for part in row]
+        return [msgspec.structs.replace(part, checksums=()) for part in row]
 
     return stripped(done) == stripped(parts)
 

@@ -8,7 +8,7 @@ from objstore.engine import rows
 from objstore.engine.core import Core
 from objstore.index import keys
 from objstore.index.base import ReadTransaction
-from objstore.index.schema import FLAG_DELETE_MARKER, unpack_head
+from objstore.index.schema import FLAG_DELETE_MARKER, FLAGS_AT
 from objstore.model import ListEntry, ListPage
 
 
@@ -51,7 +51,7 @@ def _walk(
     while start is not None and start < stop:
         seek = None
         for row_key, row in txn.scan(start, stop):
-            if unpack_head(row).flags & FLAG_DELETE_MARKER:
+            if row[FLAGS_AT] & FLAG_DELETE_MARKER:
                 continue
             key = row_key[skip:]
             folded = fold(key, prefix, delimiter) if delimiter else None

@@ -16,6 +16,8 @@ import msgspec
 
 _HEAD = Struct("<QQQQIIQB")
 HEAD_BYTES = _HEAD.size
+FLAGS_AT = HEAD_BYTES - 1
+"""Where the flags are in a row, for who needs nothing else of the head."""
 
 FLAG_NULL = 1
 FLAG_DELETE_MARKER = 2

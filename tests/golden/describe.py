@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from typing import Any
+
+import msgspec
 
 from objstore import ObjectStore
 from objstore.index import keys, schema
@@ -84,7 +85,7 @@ def _uploads(store: ObjectStore, bucket: str) -> list[dict[str, Any]]:
             "checksum_algorithm": upload.checksum_algorithm,
             "checksum_type": upload.checksum_type,
             "parts": [
-                {**asdict(part), "checksums": _checksums(part.checksums)}
+                {**msgspec.structs.asdict(part), "checksums": _checksums(part.checksums)}
                 for part in store.list_parts(bucket, upload.key, upload.upload_id).parts
             ],
         }
@@ -103,4 +104,4 @@ def _attributes(attributes: ObjectAttributes) -> dict[str, Any]:
 
 
 def _checksums(checksums: tuple[Checksum, ...]) -> list[dict[str, str]]:
-    return [asdict(checksum) for checksum in checksums]
+    return [msgspec.structs.asdict(checksum) for checksum in checksums]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from objstore.config import MAX_COPY_BYTES
@@ -314,7 +314,7 @@ def test_but_not_for_ever(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("by_part", [False, True])
 def test_a_source_over_five_gib(s3: S3, monkeypatch: pytest.MonkeyPatch, by_part: bool) -> None:
     upload_id = start(s3)
-    large = replace(s3.store.head("source", "a key"), size_bytes=MAX_COPY_BYTES + 1)
+    large = msgspec.structs.replace(s3.store.head("source", "a key"), size_bytes=MAX_COPY_BYTES + 1)
     monkeypatch.setattr(s3.store, "head", lambda *args, **kwargs: large)
     reply = copy_part(s3, upload_id, 1) if by_part else copy(s3)
     assert (reply.status, reply.code) == (400, "InvalidRequest")

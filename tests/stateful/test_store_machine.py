@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any, TypeAlias
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -306,7 +306,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.clock.advance(1_000_000)
         here = self.store.create_upload(bucket, key, attributes=how)
         there = self.model.create_upload(bucket, key, attributes=how)
-        assert replace(here, upload_id="") == replace(there, upload_id="")
+        assert msgspec.structs.replace(here, upload_id="") == msgspec.structs.replace(
+            there, upload_id=""
+        )
         self.uploads.append((bucket, key, here.upload_id, there.upload_id))
 
     @rule(data=st.data(), number=st.integers(1, 4), seed=seeds, size=sizes)
@@ -353,7 +355,7 @@ class StoreMachine(RuleBasedStateMachine):
         page = self._parts_of((bucket, key, here, there))
         parts = [CompletedPart(part.part_number, part.etag) for part in page.parts]
         if spoil == "etag":
-            parts = [replace(part, etag="0" * 32) for part in parts]
+            parts = [msgspec.structs.replace(part, etag="0" * 32) for part in parts]
         elif spoil == "order":
             parts = parts[::-1]
         elif spoil == "missing":
@@ -451,9 +453,11 @@ def sorted_uploads(page: Any) -> Any:
 def plain(value: Any) -> Any:
     """Without what is rightly different: ids and numbers of versions."""
     if isinstance(value, ObjectInfo):
-        return replace(value, version_seq=0)
+        return msgspec.structs.replace(value, version_seq=0)
     if hasattr(value, "upload") and value.upload is not None:
-        return replace(value, upload=replace(value.upload, upload_id=""))
+        return msgspec.structs.replace(
+            value, upload=msgspec.structs.replace(value.upload, upload_id="")
+        )
     return value
 
 
