@@ -35,6 +35,7 @@ from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.lmdb_index import LmdbIndex
 from objstore.index.schema import Extent, ExtentRow
+from objstore.log.format import SegmentHead
 from objstore.log.reader import read_segment_head
 
 _SHOWN_ROWS = 20
@@ -97,7 +98,7 @@ def _check_log(core: Core, txn: ReadTransaction) -> Iterator[Problem]:
         head = read_segment_head(core.device, core.layout, segment, core.superblock.store_id)
         if head is None or head.start_seq != row.start_seq:
             yield Problem("log", f"segment {segment} has lost its head")
-            continue
+            head = SegmentHead(core.superblock.store_id, segment, row.start_seq, 0)
         log_map.heads.append(head)
         log_map.first_lsns[segment] = row.start_lsn
         log_map.end_seqs[segment] = row.end_seq
@@ -107,7 +108,15 @@ def _check_log(core: Core, txn: ReadTransaction) -> Iterator[Problem]:
         twin = LmdbIndex(Path(folder), map_bytes=core.config.index_map_bytes, max_readers=64)
         try:
             prepare(twin, core.layout)
-            replay = Replay(core.device, twin, core.superblock, until_seq=last_seq, log_map=log_map)
+            # Read on behind damage: it is named once, and not again by each row it is about.
+            replay = Replay(
+                core.device,
+                twin,
+                core.superblock,
+                until_seq=last_seq,
+                log_map=log_map,
+                salvage=True,
+            )
             report = replay.run()
             for text in (*report.problems, *report.damaged):
                 yield Problem("log", text)
