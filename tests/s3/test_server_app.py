@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import logging
 import threading
@@ -365,16 +366,75 @@ def test_continue_comes_after_the_upload_was_found(
     ],
 )
 @pytest.mark.parametrize("size", [1000, 1_000_000])
+@pytest.mark.parametrize("alone", [True, False])
 def test_a_write_that_fails(
-    signer: Signer, store: FaultyStore, error: Exception, status: int, code: str, size: int
+    signer: Signer,
+    store: FaultyStore,
+    error: Exception,
+    status: int,
+    code: str,
+    size: int,
+    alone: bool,
 ) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise error
 
     store.before_write = fail
-    store.submit_put = fail  # type: ignore[method-assign]
+    store.put = store.submit_put = fail  # type: ignore[method-assign]
     request = signer.put("/bucket/key", body_of(size))
-    assert_refused(signer, store, request, code, status)
+    with contextlib.ExitStack() as others:
+        if not alone:
+            others.enter_context(signer.connect())
+        assert_refused(signer, store, request, code, status)
+
+
+@pytest.mark.parametrize("clients", [1, 2])
+def test_the_event_loop_waits_for_the_device_with_one_client_only(
+    signer: Signer, store: FaultyStore, clients: int
+) -> None:
+    puts: list[str] = []
+    put, submit_put = store.put, store.submit_put
+
+    def put_at_once(*arguments: Any, **options: Any) -> Any:
+        puts.append("at once")
+        return put(*arguments, **options)
+
+    def put_in_background(*arguments: Any, **options: Any) -> Any:
+        puts.append("in the background")
+        return submit_put(*arguments, **options)
+
+    store.put = put_at_once  # type: ignore[method-assign]
+    store.submit_put = put_in_background  # type: ignore[method-assign]
+    connections = [signer.connect() for _ in range(clients)]
+    for connection in connections * 2:
+        connection.send(signer.head("HEAD", "/bucket"))  # all are accepted before the first PUT
+        connection.read(head=True)
+    for connection in connections:
+        connection.send(signer.put("/bucket/key", b"abc"))
+        assert connection.read().status == 200
+    for connection in connections:
+        connection.close()
+    # the model's submit_put goes through put
+    assert puts == (["at once"] if clients == 1 else ["in the background", "at once"] * 2)
+
+
+def test_a_device_that_is_slow_is_not_waited_for_again(
+    signer: Signer, connection: RawConnection, store: FaultyStore
+) -> None:
+    put = store.put
+    slow = 0
+
+    def put_slowly(*arguments: Any, **options: Any) -> Any:
+        nonlocal slow
+        slow += 1
+        time.sleep(0.05)
+        return put(*arguments, **options)
+
+    store.put = put_slowly  # type: ignore[method-assign]
+    for _ in range(5):
+        connection.send(signer.put("/bucket/key", b"abc"))
+        assert connection.read().status == 200
+    assert slow == 1
 
 
 def test_a_commit_that_fails_in_the_background(
@@ -384,8 +444,9 @@ def test_a_commit_that_fails_in_the_background(
         threading.Thread(target=arguments[3], args=(None, StoreFullError("full"))).start()
 
     store.submit_put = submit  # type: ignore[method-assign]
-    connection.send(signer.put("/bucket/key", b"abc"))
-    assert connection.read().status == 507
+    with signer.connect() as other:
+        other.send(signer.put("/bucket/key", b"abc"))
+        assert other.read().status == 507
 
 
 def test_a_defect_is_logged_with_its_request_id(
