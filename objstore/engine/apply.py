@@ -72,18 +72,6 @@ class Applier:
         self._objects: defaultdict[int, int] = defaultdict(int)
         self._versions: defaultdict[int, int] = defaultdict(int)
         self._bytes: defaultdict[int, int] = defaultdict(int)
-        self._by_kind: dict[int, Callable[[Record], None]] = {
-            log.BUCKET: self._bucket,
-            log.BUCKET_GONE: self._bucket_gone,
-            log.VERSION: self._version,
-            log.VERSION_GONE: self._version_gone,
-            log.MANIFEST: self._manifest,
-            log.UPLOAD: self._upload,
-            log.UPLOAD_GONE: self._upload_gone,
-            log.PART: self._part,
-            log.SEGMENTS: self._segments,
-            log.SEGMENT_FREED: self._segment_freed,
-        }
 
     def apply(self, record: Record) -> None:
         """Change the rows as `record`, which has its place and number, says.
@@ -91,28 +79,28 @@ class Applier:
         Raises:
             FormatError: the record is of a kind that this release does not know.
         """
-        apply = self._by_kind.get(record.kind)
+        apply = _APPLY.get(record.kind)
         if apply is None:
             raise log.FormatError(f"record {record.lsn} is of unknown kind {record.kind}")
         if record.kind in log.TOMBSTONES:
             self._tombstones[self._layout.segment_of(record.record_offset)] += record.record_bytes
-        apply(record)
+        apply(self, record)
 
     def finish(self) -> None:
         """Write the segments' and buckets' sums; call once, last."""
         self._write_segments()
         for bucket_id in {*self._objects, *self._versions, *self._bytes}:
+            change = (
+                self._objects[bucket_id],
+                self._versions[bucket_id],
+                self._bytes[bucket_id],
+            )
             key = keys.counters(bucket_id)
             row = self._txn.get(key)
-            old = Counters.unpack(row) if row else Counters()
-            self._txn.put(
-                key,
-                Counters(
-                    old.objects + self._objects[bucket_id],
-                    old.versions + self._versions[bucket_id],
-                    old.stored_bytes + self._bytes[bucket_id],
-                ).pack(),
-            )
+            if row is None or any(change):
+                objects, versions, stored_bytes = Counters.unpack(row) if row else Counters()
+                new = Counters(objects + change[0], versions + change[1], stored_bytes + change[2])
+                self._txn.put(key, new.pack())
 
     # --- versions ---------------------------------------------------------------
 
@@ -416,8 +404,9 @@ class Applier:
     def _write_segments(self) -> None:
         for segment in {*self._live, *self._tombstones, *self._runs, *self._shrunk}:
             self._write_segment(segment)
-        for sums in (self._live, self._tombstones, self._runs):
-            sums.clear()
+        self._live.clear()
+        self._tombstones.clear()
+        self._runs.clear()
         self._shrunk.clear()
 
     def _write_segment(self, segment: int) -> None:
@@ -437,8 +426,7 @@ class Applier:
         if segment in self._shrunk:
             run = self._longest_run(segment)
         tombstone_bytes = old.tombstone_bytes + self._tombstones.get(segment, 0)
-        new = old._replace(run=run, live_bytes=live_bytes, tombstone_bytes=tombstone_bytes)
-        self._txn.put(key, new.pack())
+        self._txn.put(key, SegmentRow(*old[:1], run, *old[2:5], live_bytes, tombstone_bytes).pack())
 
     def _longest_run(self, segment: int) -> int:
         prefix = keys.extents_prefix(segment)
@@ -485,6 +473,20 @@ def settle_data_segments(txn: WriteTransaction, layout: Layout, chunk_bytes: int
     for segment, run in runs.items():
         new = SegmentRow(schema.SEGMENT_DATA, run, live_bytes=live_bytes[segment])
         txn.put(keys.segment(segment), new.pack())
+
+
+_APPLY: dict[int, Callable[[Applier, Record], None]] = {
+    log.BUCKET: Applier._bucket,
+    log.BUCKET_GONE: Applier._bucket_gone,
+    log.VERSION: Applier._version,
+    log.VERSION_GONE: Applier._version_gone,
+    log.MANIFEST: Applier._manifest,
+    log.UPLOAD: Applier._upload,
+    log.UPLOAD_GONE: Applier._upload_gone,
+    log.PART: Applier._part,
+    log.SEGMENTS: Applier._segments,
+    log.SEGMENT_FREED: Applier._segment_freed,
+}
 
 
 def _is_same_version(record: Record, head: Head) -> bool:

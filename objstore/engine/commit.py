@@ -53,6 +53,7 @@ _LOG = logging.getLogger("objstore.commit")
 # A segments record: an entry of four packed integers a segment, and the rest.
 _SEGMENTS_ENTRY_BYTES = 34
 _SEGMENTS_BASE_BYTES = 256
+_SPACE_EVERY_BYTES = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -143,6 +144,7 @@ class Committer:
         self._thread_wake = threading.Semaphore(0)
         self._thread_leads = False
         self._zeroed = (-1, 0)
+        self._unasked_bytes = _SPACE_EVERY_BYTES
         self.batches = 0
 
     # --- callers ------------------------------------------------------------------
@@ -373,6 +375,7 @@ class Committer:
             ).pack(),
         )
         self.batches += 1
+        self._unasked_bytes += len(data)
         return roll.goes_alone
 
     def _write(self, txn: WriteTransaction, roll: _Roll, tail: Tail, data: bytes) -> None:
@@ -420,11 +423,16 @@ class Committer:
             raise self._failure
 
     def has_reserve(self) -> bool:
-        """Whether the file system has more room left than what deletes are to find."""
-        if self._space_path is None:
+        """Whether the file system has more room left than what deletes are to find.
+
+        While there is plenty, the system is asked once for so many bytes of the log.
+        """
+        if self._space_path is None or self._unasked_bytes < _SPACE_EVERY_BYTES:
             return True
         stat = os.statvfs(self._space_path)
-        return stat.f_bavail * stat.f_frsize > self._config.reserve_bytes
+        has_reserve = stat.f_bavail * stat.f_frsize > self._config.reserve_bytes
+        self._unasked_bytes = 0 if has_reserve else _SPACE_EVERY_BYTES
+        return has_reserve
 
 
 class _NothingToWriteError(Exception):

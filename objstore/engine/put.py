@@ -79,6 +79,7 @@ class PutObject:
     payload_xxh3: int
     extents: list[Extent]
     frees_space: bool = False
+    body: VersionBody | None = None
 
     @property
     def size_bound_bytes(self) -> int:
@@ -97,7 +98,7 @@ class PutObject:
             etag = current_etag(decision.txn, bucket_id, self.key)
             check_write(self.conditions, self.key.decode(), etag)
         attributes = self.attributes
-        body = VersionBody(
+        self.body = body = VersionBody(
             self.size_bytes,
             decision.now_ms,
             self.md5,
@@ -123,6 +124,13 @@ class PutObject:
                 self.payload_xxh3,
             )
         ]
+
+
+def put_info(operation: PutObject, record: Record) -> ObjectInfo:
+    """What a committed put has made."""
+    assert operation.body is not None
+    head = Head(record.lsn, record.version_seq, 0, 0, 0, 0, 0, record.flags)
+    return rows.object_info(operation.bucket, record.key.decode(), head, operation.body)
 
 
 def info_of(bucket: str, record: Record) -> ObjectInfo:

@@ -25,7 +25,12 @@ from objstore.engine.recovery import RebuildReport
 from objstore.engine.sharing import Slots, SoleLock
 from objstore.engine.space import Space, reap_leases
 from objstore.entropy import Entropy, SystemEntropy
-from objstore.errors import StoreClosedError, StoreError, StoreFullError
+from objstore.errors import (
+    NoSuchBucketError,
+    StoreClosedError,
+    StoreError,
+    StoreFullError,
+)
 from objstore.log.format import Layout, Record
 from objstore.model import (
     DEFAULT_ATTRIBUTES,
@@ -243,7 +248,6 @@ class ObjectStore:
             EntityTooLargeError: over 5 GiB in one piece.
         """
         core = self._open_core()
-        buckets.ensure(core, bucket, key)
         if (
             isinstance(data, (bytes, bytearray, memoryview))
             and len(data) <= core.config.log_inline_bytes
@@ -252,7 +256,15 @@ class ObjectStore:
             operation = put.small_put(
                 core, bucket, key, body, attributes, conditions, checksums, None
             )
-            return put.info_of(bucket, core.commit(operation)[0])
+            try:
+                records = core.commit(operation)
+            except NoSuchBucketError:
+                if not core.makes_buckets:
+                    raise
+                buckets.ensure(core, bucket, key)
+                records = core.commit(operation)
+            return put.put_info(operation, records[0])
+        buckets.ensure(core, bucket, key)
         size_bytes = len(data) if isinstance(data, (bytes, bytearray)) else None
         with self.open_put(
             bucket, key, size_bytes=size_bytes, attributes=attributes, conditions=conditions
@@ -286,7 +298,7 @@ class ObjectStore:
 
         def ended(records: Sequence[Record], error: BaseException | None) -> None:
             if error is None:
-                done(put.info_of(bucket, records[0]), None)
+                done(put.put_info(operation, records[0]), None)
             elif isinstance(error, StoreFullError):
                 core.hash_pool().submit(again)
             else:
@@ -294,7 +306,7 @@ class ObjectStore:
 
         def again() -> None:
             try:
-                info = put.info_of(bucket, core.commit(operation)[0])
+                info = put.put_info(operation, core.commit(operation)[0])
             except BaseException as error:
                 done(None, error)
             else:

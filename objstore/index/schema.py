@@ -254,7 +254,7 @@ class SegmentRow(NamedTuple):
 
     @classmethod
     def unpack(cls, row: bytes) -> SegmentRow:
-        return cls._make(_SEGMENT.unpack(row))
+        return cls(*_SEGMENT.unpack(row))
 
 
 _COUNTERS = Struct("<qqq")
@@ -272,7 +272,7 @@ class Counters(NamedTuple):
 
     @classmethod
     def unpack(cls, row: bytes) -> Counters:
-        return cls._make(_COUNTERS.unpack(row))
+        return cls(*_COUNTERS.unpack(row))
 
 
 _TAIL = Struct("<QQQQQQIiI")
@@ -305,7 +305,7 @@ class Tail(NamedTuple):
 
     @classmethod
     def unpack(cls, row: bytes) -> Tail:
-        return cls._make(_TAIL.unpack(row))
+        return cls(*_TAIL.unpack(row))
 
 
 _EXTENT_ROW = Struct("<QQB")
