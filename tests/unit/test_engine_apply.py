@@ -42,24 +42,13 @@ RECORDS_A_SEGMENT = 5
 BUCKET = 7
 NAMES = (b"a", b"a\x00b")
 
+PUTS = ("put", "put", "put null", "mark", "mark null", "share")
+REMOVALS = ("remove", "remove", "remove null", "compact", "compact")
+
 # (what, key, which) of one change; `which` picks a version, an extent or a segment.
 CHANGES = st.lists(
     st.tuples(
-        st.sampled_from(
-            [
-                "put",
-                "put",
-                "put null",
-                "mark",
-                "mark null",
-                "remove",
-                "remove",
-                "remove null",
-                "share",
-                "compact",
-                "compact",
-            ]
-        ),
+        st.sampled_from((*PUTS, *REMOVALS)),
         st.sampled_from(NAMES),
         st.integers(0, 7),
     ),
