@@ -263,6 +263,7 @@ class ModelStore:
         conditions: Conditions = NO_CONDITIONS,
         checksums: tuple[Checksum, ...] = (),
         md5: bytes | None = None,
+        hold: bool = False,
     ) -> None:
         try:
             info = self.put(
@@ -277,6 +278,9 @@ class ModelStore:
             done(None, error)
         else:
             done(info, None)
+
+    def commit_held(self) -> None:
+        """Nothing is ever held."""
 
     def open_put(
         self,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from starlette.types import Receive
 
-from blockdev.device import Buffer
+from blockdev import Buffer, Clock
 from objstore.asgi.exchange import ClientDisconnectedError, Exchange
 from objstore.asgi.strand import Completions, Strand
 from objstore.asgi.upload import Blocks, Budget, OpenStream, Stream, Upload
@@ -28,16 +28,8 @@ class WritableStore(Protocol):
 
     config: StoreConfig
 
-    def put(
-        self,
-        bucket: str,
-        key: str,
-        data: bytes,
-        *,
-        attributes: ObjectAttributes,
-        conditions: Conditions,
-        checksums: tuple[Checksum, ...],
-    ) -> Any: ...
+    @property
+    def clock(self) -> Clock: ...
 
     def submit_put(
         self,
@@ -50,7 +42,10 @@ class WritableStore(Protocol):
         conditions: Conditions,
         checksums: tuple[Checksum, ...],
         md5: bytes | None,
+        hold: bool,
     ) -> None: ...
+
+    def commit_held(self) -> None: ...
 
     def open_put(
         self,
@@ -82,9 +77,13 @@ SMALL_BYTES = 16 * KIB
 """Bodies up to this are digested in pieces of `UNSHARED_BYTES`."""
 
 
-SLOW_WRITE_S = 0.010
-SLOW_PAUSE_S = 1.0
-"""After a write that took longer than the former, the event loop waits for none for the latter."""
+SLOW_COMMIT_NS = 2_000_000
+SLOW_PAUSE_NS = 1_000_000_000
+"""While commits take longer than the former, the event loop leaves them to the committer's
+thread for the latter at a time."""
+
+COMMIT_WEIGHT = 0.1
+"""Of the newest commit in the moving average of what commits take."""
 
 
 def digest_small(name: str, body: bytes) -> bytes:
@@ -187,7 +186,9 @@ class Bodies:
         self._blocks = Blocks(io_bytes, config.upload_buffer_bytes // io_bytes)
         self._inline_bytes = store.config.log_inline_bytes
         self._loop = asyncio.get_running_loop()
-        self._blocks_after_s = 0.0
+        self._holds_after_ns = 0
+        self._is_commit_due = False
+        self._commit_ns = 0.0
         self.streams = 0
 
     async def collect_checked(self, request: Request, receive: Receive) -> bytes:
@@ -243,10 +244,9 @@ class Bodies:
         if md5 is None:
             md5 = computed["MD5"] = digest_small("MD5", body)
         checksums = plan.verify(computed, trailers)
-        if self._may_block(receive):
-            return self._put_at_once(plan, body, checksums)
         future = self._completions.future()
         complete = self._completions.complete
+        hold = self._store.clock.monotonic_ns() >= self._holds_after_ns
         self._store.submit_put(
             plan.bucket,
             plan.key,
@@ -256,34 +256,29 @@ class Bodies:
             conditions=plan.conditions,
             checksums=checksums,
             md5=md5,
+            hold=hold,
         )
+        if hold and not self._is_commit_due:
+            self._is_commit_due = True
+            self._loop.call_soon(self._commit_held)
         return await future
 
-    def _may_block(self, receive: Receive) -> bool:
-        """Whether the event loop may wait for the device: only one client is there to notice.
+    def _commit_held(self) -> None:
+        """Commit what this turn of the event loop has gathered, here and now.
 
-        Going through the committer's thread and back takes longer than the write itself.
+        On a fast device, going through the committer's thread and back costs more than
+        the write: 5 thread switches, and the interpreter handed over each time.  While
+        the device is slow, the thread does it and the loop goes on with the reads.
         """
-        exchange = own_exchange(receive)
-        if exchange is None or not exchange.protocol.is_alone:
-            return False
-        return self._loop.time() >= self._blocks_after_s
-
-    def _put_at_once(self, plan: WritePlan, body: bytes, checksums: tuple[Checksum, ...]) -> Any:
-        started_s = self._loop.time()
-        try:
-            return self._store.put(
-                plan.bucket,
-                plan.key,
-                body,
-                attributes=plan.attributes,
-                conditions=plan.conditions,
-                checksums=checksums,
-            )
-        finally:
-            ended_s = self._loop.time()
-            if ended_s - started_s > SLOW_WRITE_S:
-                self._blocks_after_s = ended_s + SLOW_PAUSE_S
+        self._is_commit_due = False
+        clock = self._store.clock
+        started_ns = clock.monotonic_ns()
+        self._store.commit_held()
+        ended_ns = clock.monotonic_ns()
+        self._commit_ns += (ended_ns - started_ns - self._commit_ns) * COMMIT_WEIGHT
+        if self._commit_ns > SLOW_COMMIT_NS:
+            self._commit_ns = 0.0
+            self._holds_after_ns = ended_ns + SLOW_PAUSE_NS
 
     async def _store_large(self, request: Request, plan: WritePlan, receive: Receive) -> Any:
         upload = Upload(

@@ -145,11 +145,6 @@ class FrontProtocol(HttpToolsProtocol):
         elif self.phase is not Phase.LINGER:
             self.transport.close()
 
-    @property
-    def is_alone(self) -> bool:
-        """Whether this is the only connection, and one request all that it has sent."""
-        return len(self.connections) == 1 and not self.waiting
-
     def abort(self) -> None:
         """Drop the connection at once, with all that was not sent."""
         self.transport.abort()

@@ -57,13 +57,13 @@ def run_rebuild(arguments: argparse.Namespace) -> int:
         report = rebuild_index(arguments.directory)
     except (StoreError, OSError) as error:
         return _fail("rebuild-index", error)
-    for problem in report.problems:
+    for problem in (*report.problems, *report.damaged):
         print(problem)
     print(
         f"{arguments.directory}: index made anew from {report.records} records "
         f"in {report.batches} batches"
     )
-    return FOUND if report.problems else CLEAN
+    return FOUND if report.problems or report.damaged else CLEAN
 
 
 def _fail(command: str, error: Exception) -> int:

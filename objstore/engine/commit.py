@@ -143,6 +143,7 @@ class Committer:
         self._thread: threading.Thread | None = None
         self._thread_wake = threading.Semaphore(0)
         self._thread_leads = False
+        self._is_held = False
         self._zeroed = (-1, 0)
         self._unasked_bytes = _SPACE_EVERY_BYTES
         self.batches = 0
@@ -183,15 +184,29 @@ class Committer:
         self,
         operation: Operation,
         done: Callable[[Sequence[Record], BaseException | None], None],
+        *,
+        hold: bool = False,
     ) -> None:
         """Commit `operation` in the background; `done` is called from another thread.
+
+        `hold`: leave it until `commit_held`, which the caller must call soon; it commits
+        all that has gathered on its own thread, and calls their `done` there.
 
         Raises:
             StoreUnavailableError: the queue is full, or the store cannot write.
         """
         ticket = _Ticket(operation, lambda ended: done(ended.records, ended.error))
         if self._enqueue(ticket):
-            self._hand_to_thread()
+            if hold:
+                self._is_held = True
+            else:
+                self._hand_to_thread()
+
+    def commit_held(self) -> None:
+        """Commit what was submitted to be held, unless another thread has taken it along."""
+        if self._is_held:
+            self._is_held = False
+            self._lead()
 
     def close(self) -> None:
         """Refuse what comes from now on; what is queued is still committed."""

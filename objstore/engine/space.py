@@ -257,13 +257,19 @@ def release_quarantine(index: Index, device: BlockDevice, layout: Layout, slots:
         # and sees nothing of what this transaction finds in quarantine.
         oldest_pin = slots.oldest_pin()
         ripe = []
-        for key, row in list(txn.scan(keys.QUARANTINE, keys.after(keys.QUARANTINE))):
+        held: set[int] = set()
+        # The latest first: a segment may have fallen free several times within one lease,
+        # and a reader that holds it back for the last time does so for all times before.
+        for key, row in reversed(list(txn.scan(keys.QUARANTINE, keys.after(keys.QUARANTINE)))):
             freed_seq = int.from_bytes(key[2:10], "big")
             segment, run = keys.parse_segment(key), int.from_bytes(row, "little")
+            segments = range(segment, segment + run)
             if txn.get(keys.segment(segment)) or txn.get(keys.lease(segment)):
                 txn.delete(key)  # in use again by the lease it was in; it will come back here
-            elif freed_seq < oldest_pin:
+            elif freed_seq < oldest_pin and held.isdisjoint(segments):
                 ripe.append((key, segment, run))
+            else:
+                held.update(segments)
     for _key, segment, run in ripe:
         device.discard(layout.offset(segment), run * layout.segment_bytes)
     if ripe:

@@ -284,11 +284,13 @@ class ObjectStore:
         conditions: Conditions = NO_CONDITIONS,
         checksums: tuple[Checksum, ...] = (),
         md5: bytes | None = None,
+        hold: bool = False,
     ) -> None:
         """As `put`, in the background, for a body of at most ``config.log_inline_bytes``.
 
         `done` is called from another thread, with the object or the error; it must
         not block.  `body` must not change before that.  `md5`: its digest, if known.
+        `hold`: gather it with others until `commit_held`, which is then owed.
 
         Raises:
             StoreUnavailableError: too many writes are waiting, or the store is closed.
@@ -312,7 +314,15 @@ class ObjectStore:
             else:
                 done(info, None)
 
-        core.committer.submit(operation, ended)
+        core.committer.submit(operation, ended, hold=hold)
+
+    def commit_held(self) -> None:
+        """Commit, on this thread, what `submit_put` was told to hold.
+
+        One batch for all of them, without handing anything to another thread: for
+        who can wait for the device, such as an event loop on a fast one.
+        """
+        self._open_core().committer.commit_held()
 
     def open_put(
         self,

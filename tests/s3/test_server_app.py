@@ -388,56 +388,54 @@ def test_a_write_that_fails(
         assert_refused(signer, store, request, code, status)
 
 
-@pytest.mark.parametrize("clients", [1, 2])
-def test_the_event_loop_waits_for_the_device_with_one_client_only(
-    signer: Signer, store: FaultyStore, clients: int
-) -> None:
-    puts: list[str] = []
-    put, submit_put = store.put, store.submit_put
+def test_puts_of_one_turn_are_committed_together(signer: Signer, store: FaultyStore) -> None:
+    """The event loop commits what has gathered once a turn, not once a request."""
+    held: list[Callable[[], None]] = []
+    committed: list[int] = []
+    submit_put = store.submit_put
 
-    def put_at_once(*arguments: Any, **options: Any) -> Any:
-        puts.append("at once")
-        return put(*arguments, **options)
+    def submit(*arguments: Any, hold: bool, **options: Any) -> None:
+        assert hold
+        held.append(lambda: submit_put(*arguments, **options))
 
-    def put_in_background(*arguments: Any, **options: Any) -> Any:
-        puts.append("in the background")
-        return submit_put(*arguments, **options)
+    def commit_held() -> None:
+        committed.append(len(held))
+        while held:
+            held.pop(0)()
 
-    store.put = put_at_once  # type: ignore[method-assign]
-    store.submit_put = put_in_background  # type: ignore[method-assign]
-    connections = [signer.connect() for _ in range(clients)]
-    for connection in connections * 2:
-        connection.send(signer.head("HEAD", "/bucket"))  # all are accepted before the first PUT
-        connection.read(head=True)
-    for connection in connections:
-        connection.send(signer.put("/bucket/key", b"abc"))
-        assert connection.read().status == 200
+    store.submit_put, store.commit_held = submit, commit_held  # type: ignore[method-assign,assignment]
+    connections = [signer.connect() for _ in range(8)]
+    for round_number in range(4):
+        for connection in connections:
+            connection.send(signer.put(f"/bucket/key-{round_number}", b"abc"))
+        for connection in connections:
+            assert connection.read().status == 200
     for connection in connections:
         connection.close()
-    # the model's submit_put goes through put
-    assert puts == (["at once"] if clients == 1 else ["in the background", "at once"] * 2)
+    assert sum(committed) == 32
+    assert all(committed), "a commit was due with nothing to commit"
 
 
-def test_a_device_that_is_slow_is_not_waited_for_again(
-    signer: Signer, connection: RawConnection, store: FaultyStore
+def test_a_device_that_is_slow_is_left_to_the_thread(
+    signer: Signer,
+    connection: RawConnection,
+    store: FaultyStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    put = store.put
-    slow = 0
+    monkeypatch.setattr("objstore.asgi.body.SLOW_PAUSE_NS", 3600 * 10**9)
+    submit_put = store.submit_put
+    holds: list[bool] = []
 
-    def submit(bucket: str, key: str, body: Any, done: Any, **_: Any) -> None:
-        done(put(bucket, key, body), None)
+    def submit(*arguments: Any, hold: bool, **options: Any) -> None:
+        holds.append(hold)
+        submit_put(*arguments, **options)
 
-    def put_slowly(*arguments: Any, **options: Any) -> Any:
-        nonlocal slow
-        slow += 1
-        time.sleep(0.05)
-        return put(*arguments, **options)
-
-    store.put, store.submit_put = put_slowly, submit  # type: ignore[method-assign,assignment]
+    store.submit_put = submit  # type: ignore[method-assign,assignment]
+    store.commit_held = lambda: time.sleep(0.05)  # type: ignore[method-assign]
     for _ in range(5):
         connection.send(signer.put("/bucket/key", b"abc"))
         assert connection.read().status == 200
-    assert slow == 1
+    assert holds == [True, False, False, False, False]
 
 
 def test_a_commit_that_fails_in_the_background(
