@@ -266,7 +266,9 @@ def recover(
     candidates = checkpoint.find(folder.checkpoints, superblock.store_id)
     for candidate in (*candidates, None):
         discard_index(folder)
-        if candidate is not None and not checkpoint.restore(candidate, folder.index):
+        if candidate is not None and not (
+            checkpoint.restore(candidate, folder.index) and is_usable(folder, config)
+        ):
             continue
         report = replay_into(folder, device, superblock, config)
         if report.problems:
