@@ -40,8 +40,9 @@ STABLE_NS = 10_000_000_000
 """A worker that lived this long has earned an immediate restart."""
 KILL_AFTER_NS = 5_000_000_000
 """On top of the grace that workers give their requests."""
-PAUSE_S = 0.05
-"""Wait before accepting again after running out of descriptors or of room in the workers."""
+PAUSE_S = 0.02
+"""Wait before trying again after running out of descriptors or of room in the workers."""
+DEAL_TRIES = 50
 
 
 class Tally:
@@ -258,11 +259,18 @@ class Supervisor:
                 self._pause()
                 return
             with connection:
-                if not self._deal(connection):
-                    self._pause()
+                self._deal_or_drop(connection)
 
     def _pause(self) -> None:
         self._clock.sleep_until(self._clock.monotonic_ns() + int(PAUSE_S * 1e9))
+
+    def _deal_or_drop(self, connection: socket.socket) -> None:
+        """Pass a connection on; while the workers' channels are full, the others wait behind it."""
+        for _ in range(DEAL_TRIES):
+            if self._deal(connection):
+                return
+            self._pause()
+        logger.warning("no worker takes a connection: dropped")
 
     def _deal(self, connection: socket.socket) -> bool:
         """Pass a connection to the worker with the fewest; False when none takes it."""
@@ -277,7 +285,6 @@ class Supervisor:
             worker.sent += 1
             self._next_slot = (worker.slot + 1) % count
             return True
-        logger.warning("no worker takes a connection: dropped")
         return False
 
     def _open(self, worker: Worker) -> int:

@@ -114,6 +114,17 @@ def test_new_connections_go_where_the_fewest_are_open(start: Start) -> None:
         connection.close()
 
 
+def test_a_rush_of_connections_is_served_whole(start: Start) -> None:
+    program = start(2)
+    connections = [program.connect() for _ in range(600)]  # more than a channel holds
+    for connection in connections:
+        connection.send(b"GET /pid HTTP/1.1\r\nhost: h\r\n\r\n")
+    served = Counter(int(connection.read().body) for connection in connections)
+    assert sorted(served.values()) == [300, 300]
+    for connection in connections:
+        connection.close()
+
+
 def test_a_killed_worker_is_replaced_and_the_other_serves_on(start: Start) -> None:
     program = start(2)
     connections = [program.connect() for _ in range(2)]
