@@ -202,11 +202,16 @@ class Space:
             return
         self._leases.discard(lease)
         with self._index.write() as txn:
-            release_lease(txn, lease.segment)
+            release_lease(txn, lease.segment, is_dead=False)
 
 
-def release_lease(txn: WriteTransaction, segment: int) -> None:
-    """End a lease; segments with nothing alive in them go to quarantine."""
+def release_lease(txn: WriteTransaction, segment: int, *, is_dead: bool) -> None:
+    """End a lease; segments with nothing alive in them go to quarantine.
+
+    `is_dead`: its process died.  It may have written the next batch to the device, with
+    extents in these segments, and not lived to tell the index.  They have to stay as they
+    are until another batch stands in that place.
+    """
     row = txn.get(keys.lease(segment))
     if row is None:
         return
@@ -216,8 +221,8 @@ def release_lease(txn: WriteTransaction, segment: int) -> None:
     used_run = SegmentRow.unpack(used).run if used else 0
     if used_run < run:
         tail = txn.get(keys.TAIL)
-        seq = Tail.unpack(tail).next_seq if tail else 0
-        key = keys.quarantine(seq, segment + used_run)
+        next_seq = Tail.unpack(tail).next_seq if tail else 1
+        key = keys.quarantine(next_seq if is_dead else next_seq - 1, segment + used_run)
         txn.put(key, (run - used_run).to_bytes(4, "little"))
 
 
@@ -242,7 +247,7 @@ def reap_leases(index: Index, slots: Slots, *, own: bool = False) -> int:
             if is_dead(row)
         ]
         for segment in dead:
-            release_lease(txn, segment)
+            release_lease(txn, segment, is_dead=True)
     return len(dead)
 
 
@@ -256,6 +261,8 @@ def release_quarantine(index: Index, device: BlockDevice, layout: Layout, slots:
         # Under the write lock: a reader that pins later begins its look-up later, too,
         # and sees nothing of what this transaction finds in quarantine.
         oldest_pin = slots.oldest_pin()
+        tail = txn.get(keys.TAIL)
+        ripe_before = min(oldest_pin, Tail.unpack(tail).next_seq if tail else 0)
         ripe = []
         held: set[int] = set()
         # The latest first: a segment may have fallen free several times within one lease,
@@ -266,7 +273,7 @@ def release_quarantine(index: Index, device: BlockDevice, layout: Layout, slots:
             segments = range(segment, segment + run)
             if txn.get(keys.segment(segment)) or txn.get(keys.lease(segment)):
                 txn.delete(key)  # in use again by the lease it was in; it will come back here
-            elif freed_seq < oldest_pin and held.isdisjoint(segments):
+            elif freed_seq < ripe_before and held.isdisjoint(segments):
                 ripe.append((key, segment, run))
             else:
                 held.update(segments)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from objstore import ObjectReader, ObjectStore
 from objstore.engine.sharing import Slots, SoleLock
 from objstore.errors import StoreError
 from objstore.model import ObjectInfo
-from tests.crash.tiny import TINY, assert_clean, open_tiny, pattern
+from tests.crash.tiny import TINY, assert_clean, forget_index, open_tiny, pattern
 
 
 def test_maintenance_is_for_one_thread_of_one_process(tmp_path: Path) -> None:
@@ -165,3 +168,56 @@ def test_pins_hold_back_only_what_was_freed_later(tmp_path: Path) -> None:
             assert not store.maintain().released_segments
             assert reader.read() == pattern(2, 300_000)
         assert store.maintain().released_segments
+
+
+def test_a_segment_that_fell_free_twice_waits_for_the_last_reader(tmp_path: Path) -> None:
+    """Within one lease: free after the first object, in use again, read, and free again."""
+    with open_tiny(tmp_path, MemoryDevice(TINY.device_bytes)) as store:
+        store.put("bucket", "first", pattern(1, 30_000))
+        store.delete("bucket", "first")
+        store.put("bucket", "second", pattern(2, 30_000))
+        reader = store.get("bucket", "second")
+        for number in range(4):  # fills the segment, so that its lease ends
+            store.put("bucket", f"filler-{number}", pattern(3 + number, 30_000))
+        store.delete_many("bucket", ["second", *(f"filler-{number}" for number in range(4))])
+        store.maintain()
+        assert reader.read() == pattern(2, 30_000)
+        reader.close()
+
+
+KILLED_AFTER_THE_WRITE = """
+import os, signal, sys
+from blockdev import FileDevice
+from objstore import ObjectStore
+from tests.crash.tiny import TINY, pattern
+
+write = FileDevice.write
+
+def deadly(device, offset_bytes, data, *, fua=False):
+    write(device, offset_bytes, data, fua=fua)
+    if fua:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+store = ObjectStore.open(sys.argv[1], config=TINY)
+FileDevice.write = deadly
+store.put("bucket", "key", pattern(2, 30_000))
+"""
+
+
+def test_space_of_the_dead_is_not_used_while_their_last_batch_may_count(tmp_path: Path) -> None:
+    """It was written, but not indexed; after a power loss it counts, bytes and all."""
+    with ObjectStore.open(tmp_path, config=TINY) as store:
+        store.put("bucket", "key", pattern(1, 30_000))
+    done = subprocess.run([sys.executable, "-c", KILLED_AFTER_THE_WRITE, str(tmp_path)])
+    assert done.returncode == -signal.SIGKILL
+    with ObjectStore.open(tmp_path, config=TINY) as store:
+        for _ in range(3):
+            store.maintain()
+        with store.open_put("bucket", "other") as stream:
+            for _ in range(20):
+                stream.write(bytes(30_000))
+    forget_index(tmp_path)
+    with ObjectStore.open(tmp_path, config=TINY) as store:
+        assert_clean(store)
+        with store.get("bucket", "key") as reader:
+            assert reader.read() in (pattern(1, 30_000), pattern(2, 30_000))
