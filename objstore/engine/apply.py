@@ -426,7 +426,9 @@ class Applier:
         if segment in self._shrunk:
             run = self._longest_run(segment)
         tombstone_bytes = old.tombstone_bytes + self._tombstones.get(segment, 0)
-        self._txn.put(key, SegmentRow(*old[:1], run, *old[2:5], live_bytes, tombstone_bytes).pack())
+        # Less than nothing can only live where damage has swallowed the records that did.
+        sums = (max(0, live_bytes), tombstone_bytes)
+        self._txn.put(key, SegmentRow(old.kind, run, *old[2:5], *sums).pack())
 
     def _longest_run(self, segment: int) -> int:
         prefix = keys.extents_prefix(segment)

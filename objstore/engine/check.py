@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from blockdev import BlockDevice, DeviceError
 from objstore.config import StoreConfig
-from objstore.engine.compaction import segments_of, verified_pieces
+from objstore.engine.compaction import heal_log_segment, segments_of, verified_pieces
 from objstore.engine.core import Core, tail_of
 from objstore.engine.extents import span
 from objstore.engine.opening import (
@@ -222,11 +222,23 @@ def rebuild_index(path: str | os.PathLike[str]) -> RebuildReport:
         config = StoreConfig()
         device = open_device(folder, config)
         try:
-            return rebuild(folder, device, config)
+            report = rebuild(folder, device, config)
         finally:
             device.close()
     finally:
         lock.close()
+    if report.damaged_segments:
+        heal(path, report.damaged_segments)
+    return report
+
+
+def heal(path: str | os.PathLike[str], segments: Iterable[int]) -> None:
+    """Write what could be read of damaged log segments again, and give them up."""
+    from objstore.engine.store import ObjectStore
+
+    with ObjectStore.open(path, config=StoreConfig(maintenance_interval_s=0)) as store:
+        for segment in sorted(segments):
+            heal_log_segment(store._core, segment)
 
 
 def rebuild(folder: Folder, device: BlockDevice, config: StoreConfig) -> RebuildReport:

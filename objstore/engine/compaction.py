@@ -19,7 +19,7 @@ from xxhash import xxh3_64_intdigest
 
 from objstore.engine.apply import manifest_body, manifest_owner
 from objstore.engine.commit import Decision
-from objstore.engine.core import Core
+from objstore.engine.core import Core, tail_of
 from objstore.engine.extent_writer import ExtentWriter
 from objstore.engine.extents import CHECKSUM_BYTES, chunk_count, seed, table_offset
 from objstore.errors import CorruptionError
@@ -36,7 +36,12 @@ from objstore.index.schema import (
 )
 from objstore.log import format as log
 from objstore.log.format import FormatError, Record, SegmentHead
-from objstore.log.reader import read_batches, read_bytes, read_segment_head
+from objstore.log.reader import (
+    read_batches,
+    read_bytes,
+    read_segment_head,
+    readable_batches,
+)
 
 _GROUP_BYTES = 1024 * 1024
 _GROUP_RECORDS = 256
@@ -187,8 +192,12 @@ def segments_of(txn: ReadTransaction) -> Iterator[tuple[int, SegmentRow]]:
         yield keys.parse_segment(key), SegmentRow.unpack(row)
 
 
-def compact_log_segment(core: Core, segment: int, checkpoint_lsns: Iterable[int]) -> bool:
+def compact_log_segment(
+    core: Core, segment: int, checkpoint_lsns: Iterable[int], *, salvage: bool = False
+) -> bool:
     """Move what lives in a sealed log segment and give it up; whether it was given up.
+
+    `salvage`: move what can be read; the segment goes if nothing else in it lives.
 
     Raises:
         CorruptionError: a batch of the segment is damaged; it is left as it is.
@@ -200,9 +209,12 @@ def compact_log_segment(core: Core, segment: int, checkpoint_lsns: Iterable[int]
         return False
     head = read_segment_head(core.device, core.layout, segment, core.superblock.store_id)
     if head is None or head.start_seq != info.start_seq:
-        raise CorruptionError(f"log segment {segment} has lost its head; run `objstore check`")
+        if not salvage:
+            raise CorruptionError(f"log segment {segment} has lost its head; run `objstore check`")
+        head = SegmentHead(core.superblock.store_id, segment, info.start_seq, 0)
     needed_from = oldest_replayable_lsn(core, checkpoint_lsns, segment)
-    for group in _grouped(_sealed_records(core, head, info.end_seq), core.layout.segment_bytes):
+    records = (_readable_records if salvage else _sealed_records)(core, head, info.end_seq)
+    for group in _grouped(records, core.layout.segment_bytes):
         core.committer.commit(MoveRecords(group, needed_from))
     free = FreeSegment(segment, info.start_seq)
     return bool(core.committer.commit(free))
@@ -249,6 +261,43 @@ def _sealed_records(core: Core, head: SegmentHead, end_seq: int) -> Iterator[Rec
             f"log segment {head.segment} ends at batch {last_seq} instead of {end_seq}; "
             "run `objstore check`"
         )
+
+
+def _readable_records(core: Core, head: SegmentHead, end_seq: int) -> Iterator[Record]:
+    """As `_sealed_records`, of what can be read in a damaged segment."""
+    for batch in readable_batches(core.device, core.layout, head, end_seq=end_seq):
+        for record in batch.records:
+            if record not in batch.damaged:
+                yield record
+
+
+class SealSegment:
+    """Have the log go on in another segment; writes a tombstone of nothing there."""
+
+    frees_space = True
+    size_bound_bytes = log.RECORD_HEAD_BYTES + 64
+
+    def __init__(self, core: Core) -> None:
+        self._nobody = core.entropy.token_bytes(16)
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        body = schema.encode(GoneBody(0, self._nobody))
+        return [Record(log.UPLOAD_GONE, 0, b"", body)]
+
+
+def heal_log_segment(core: Core, segment: int) -> bool:
+    """Rid the log of a damaged segment, keeping what can be read; whether that was done.
+
+    It is not, where an object lives in it whose bytes are what is damaged.
+    """
+    for _attempt in range(3):  # a late successor is named by a batch of its own first
+        with core.index.write() as txn:
+            tail = tail_of(txn)
+            if tail.segment != segment:
+                break
+            txn.put(keys.ROLLING, tail.next_seq.to_bytes(8, "little"))
+        core.committer.commit(SealSegment(core))
+    return compact_log_segment(core, segment, (), salvage=True)
 
 
 # --- data segments ------------------------------------------------------------------

@@ -29,6 +29,7 @@ from objstore.log.reader import (
     find_batch_after,
     first_position,
     log_segments,
+    position_after,
     read_batches,
 )
 
@@ -42,6 +43,7 @@ class RebuildReport:
 
     `records`, `batches`: replayed; `last_seq`: number of the last batch (0: none).
     `problems`: parts of the log that are gone, in words; what they said is lost.
+    `damaged_segments`: of the log, those that the problems are in.
     `damaged`: objects whose bytes do not match their checksum, in words; they cannot
     be read, and all others can.
     """
@@ -52,6 +54,7 @@ class RebuildReport:
     last_seq: int = 0
     problems: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    damaged_segments: set[int] = field(default_factory=set)
 
 
 def initial_tail(layout: Layout) -> Tail:
@@ -76,6 +79,7 @@ class LogMap:
     first_lsns: dict[int, int] = field(default_factory=dict)
     end_seqs: dict[int, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    damaged_segments: set[int] = field(default_factory=set)
 
 
 def map_log(
@@ -109,6 +113,7 @@ def map_log(
             result.problems.append(
                 f"log segment {segment} (from batch {start_seq} on) is damaged or gone"
             )
+            result.damaged_segments.add(segment)
             if not salvage:
                 continue
             head = SegmentHead(superblock.store_id, segment, start_seq, 0)
@@ -192,6 +197,7 @@ class Replay:
     def run(self) -> RebuildReport:
         """Replay; the report says what was found, and the index is complete."""
         self.report.problems += self._log_map.problems
+        self.report.damaged_segments |= self._log_map.damaged_segments
         with self._index.read() as txn:
             row = txn.get(keys.TAIL)
             if row is not None:
@@ -215,7 +221,27 @@ class Replay:
             sweep_manifests(txn, applier)
             sweep_counters(txn)
             settle_data_segments(txn, self._layout, chunk_bytes)
+            if self._is_salvage:
+                self._adopt_segments(txn)
         return self.report
+
+    def _adopt_segments(self, txn: WriteTransaction) -> None:
+        """Name the segments whose own segments record could not be read."""
+        heads = self._log_map.heads
+        for head, following in zip(heads, [*heads[1:], None], strict=True):
+            key = keys.segment(head.segment)
+            row = txn.get(key)
+            old = SegmentRow.unpack(row) if row else SegmentRow(schema.SEGMENT_NEXT)
+            end_seq = following.start_seq - 1 if following else 0
+            if old.start_seq == head.start_seq and (old.end_seq or not following):
+                continue
+            new = old._replace(kind=schema.SEGMENT_LOG, start_seq=head.start_seq, end_seq=end_seq)
+            txn.put(key, new.pack())
+        row = txn.get(keys.TAIL)
+        tail = Tail.unpack(row) if row else None
+        if tail is not None and heads and tail.successor == tail.segment:
+            # The record that chose another successor is among those that are lost.
+            txn.put(keys.TAIL, tail._replace(successor=-1, log_segments=len(heads)).pack())
 
     def _check_start(self, tail: Tail) -> None:
         """The segment that a checkpoint ends in is there, unless the log has gone on since."""
@@ -274,17 +300,16 @@ class Replay:
         if self._until_seq is not None and wanted.seq > self._until_seq:
             return None  # written while this reads; not asked for
         end_seq = self._log_map.end_seqs.get(head.segment, 0)
-        later = self._find_batch_after(head.segment, wanted.offset_bytes, wanted.seq + 1)
+        later = position_after(self._device, self._layout, head, wanted)
         if later is None and wanted.seq > end_seq:
             return None
-        behind = f"batch {later[1].seq} stands after it" if later else "none can be read after it"
+        behind = f"batch {later.seq} stands after it" if later else "none can be read after it"
         self.report.problems.append(
             f"log segment {head.segment}: batch {wanted.seq} at {wanted.offset_bytes} is damaged "
             f"({error}), and {behind}"
         )
-        if later is None or not self._is_salvage:
-            return None
-        return Position(later[0], later[1].seq, later[1].previous_hash)
+        self.report.damaged_segments.add(head.segment)
+        return later if self._is_salvage else None
 
     def _find_batch_after(
         self, segment: int, offset_bytes: int, least_seq: int

@@ -190,6 +190,31 @@ def read_batches(
         offset_bytes, seq, previous_hash = end, seq + 1, batch.head_hash
 
 
+def readable_batches(
+    device: BlockDevice, layout: Layout, head: SegmentHead, *, end_seq: int = 0
+) -> Iterator[Batch]:
+    """All batches of a segment that can be read, in order, also those behind damage."""
+    position: Position | None = first_position(layout, head)
+    while position is not None:
+        wanted, position = position, None
+        for batch in read_batches(device, layout, head, end_seq=end_seq, position=wanted):
+            if isinstance(batch, FormatError):
+                position = position_after(device, layout, head, wanted)
+                break
+            wanted = Position(batch.end_offset_bytes, batch.head.seq + 1, batch.head_hash)
+            yield batch
+
+
+def position_after(
+    device: BlockDevice, layout: Layout, head: SegmentHead, damaged: Position
+) -> Position | None:
+    """Where to read on behind a batch that cannot be read; None at the log's end."""
+    store_id, segment = head.store_id, head.segment
+    least_seq = damaged.seq + 1
+    later = find_batch_after(device, layout, store_id, segment, damaged.offset_bytes, least_seq)
+    return Position(later[0], later[1].seq, later[1].previous_hash) if later else None
+
+
 def find_batch_after(
     device: BlockDevice,
     layout: Layout,
