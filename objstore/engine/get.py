@@ -16,12 +16,18 @@ from typing import Self
 
 from xxhash import xxh3_64_intdigest
 
+from blockdev import DeviceError
 from objstore.engine import rows
 from objstore.engine.apply import manifest_body
 from objstore.engine.conditions import check_read
 from objstore.engine.core import Core, encode_key, tail_of
 from objstore.engine.extents import CHECKSUM_BYTES, seed, table_offset
-from objstore.errors import CorruptionError, InvalidRangeError, NoSuchKeyError
+from objstore.errors import (
+    CorruptionError,
+    InvalidRangeError,
+    NoSuchKeyError,
+    StoreUnavailableError,
+)
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.schema import (
@@ -95,7 +101,11 @@ def get(
             check_read(conditions, info)
         start, length = resolve_range(byte_range, info.size_bytes)
         payload = bytearray(head.payload_bytes)
-        if not core.device.try_read_into(head.payload_offset, payload):
+        try:
+            is_read = core.device.try_read_into(head.payload_offset, payload)
+        except DeviceError as error:
+            raise device_read_failure(error) from error
+        if not is_read:
             return _open_pinned(core, bucket, key, byte_range, conditions)
         if payload_is_whole(head, payload):
             return ObjectReader(core, info, start, length, payload)
@@ -140,6 +150,11 @@ def payload_corruption(bucket: str, key: str, head: Head) -> CorruptionError:
     )
 
 
+def device_read_failure(error: DeviceError) -> StoreUnavailableError:
+    """What a failed read means: nothing for any other read or write."""
+    return StoreUnavailableError(f"the device failed while reading: {error}")
+
+
 def object_extents(
     txn: ReadTransaction, head: Head, body: VersionBody, start: int, length: int
 ) -> list[tuple[int, Extent]]:
@@ -174,7 +189,10 @@ class _LazyPayload:
 
     def read(self) -> bytearray:
         payload = bytearray(self._head.payload_bytes)
-        self._core.device.read_into(self._head.payload_offset, payload)
+        try:
+            self._core.device.read_into(self._head.payload_offset, payload)
+        except DeviceError as error:
+            raise device_read_failure(error) from error
         if not payload_is_whole(self._head, payload):
             raise payload_corruption(self._bucket, self._key, self._head)
         return payload
@@ -263,7 +281,10 @@ class ObjectReader:
             piece = memoryview(self._inline)[self._position : self._position + left_bytes]
             self._position += left_bytes
             return piece
-        found = self._read_chunks(read, left_bytes)
+        try:
+            found = self._read_chunks(read, left_bytes)
+        except DeviceError as error:
+            raise device_read_failure(error) from error
         if found is not None:
             self._position += len(found)
         return found

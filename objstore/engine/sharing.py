@@ -33,8 +33,9 @@ class Slots:
             StoreUnavailableError: 1,024 processes have the store open already.
         """
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(self._fd).st_size < MAX_PROCESSES * _CELL.size:
-            os.ftruncate(self._fd, MAX_PROCESSES * _CELL.size)
+        # With its storage: touching a hole of a mapped file kills the process (SIGBUS)
+        # once the file system is full.
+        os.posix_fallocate(self._fd, 0, MAX_PROCESSES * _CELL.size)
         self._map = mmap.mmap(self._fd, MAX_PROCESSES * _CELL.size)
         self._mutex = threading.Lock()
         self._pins: Counter[int] = Counter()

@@ -18,6 +18,11 @@ import lmdb
 from objstore.index.base import IndexFullError, IndexUnusableError
 
 
+# Of LMDB's lock file: a cache line for each reader, and what stands before them.
+_LOCK_READER_BYTES = 64
+_LOCK_HEAD_BYTES = 4096
+
+
 class LmdbIndex:
     """Keeps the contract of `objstore.index.base.Index` in a folder of two files.
 
@@ -32,6 +37,7 @@ class LmdbIndex:
             IndexUnusableError: the files are damaged, or open in this process already.
         """
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _allocate_lock_file(path / "lock.mdb", max_readers)
         try:
             self._env: Any = lmdb.open(
                 os.fspath(path),
@@ -69,6 +75,24 @@ class LmdbIndex:
 
     def close(self) -> None:
         self._env.close()
+
+
+def _allocate_lock_file(path: Path, max_readers: int) -> None:
+    """Give the lock file its storage; LMDB would leave it sparse.
+
+    It is mapped, and touching a hole of it kills the process (SIGBUS) once the file system
+    is full.  The file is not opened if it has its storage: whoever closes a file
+    drops all locks that its process holds on it, those of LMDB among them.
+    """
+    stat = path.stat() if path.exists() else None
+    if stat is not None and stat.st_size and stat.st_blocks * 512 >= stat.st_size:
+        return
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        size_bytes = _LOCK_HEAD_BYTES + max_readers * _LOCK_READER_BYTES
+        os.posix_fallocate(fd, 0, max(size_bytes, os.fstat(fd).st_size))
+    finally:
+        os.close(fd)
 
 
 class _LmdbTransaction:
