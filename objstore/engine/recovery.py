@@ -8,6 +8,7 @@ in between is missing, and not missed: of every entity, the last record is there
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -228,7 +229,7 @@ class Replay:
     def _adopt_segments(self, txn: WriteTransaction) -> None:
         """Name the segments whose own segments record could not be read."""
         heads = self._log_map.heads
-        for head, following in zip(heads, [*heads[1:], None], strict=True):
+        for head, following in itertools.zip_longest(heads, heads[1:]):
             key = keys.segment(head.segment)
             row = txn.get(key)
             old = SegmentRow.unpack(row) if row else SegmentRow(schema.SEGMENT_NEXT)
