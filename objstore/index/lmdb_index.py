@@ -17,7 +17,6 @@ import lmdb
 
 from objstore.index.base import IndexFullError, IndexUnusableError
 
-
 # Of LMDB's lock file: a cache line for each reader, and what stands before them.
 _LOCK_READER_BYTES = 64
 _LOCK_HEAD_BYTES = 4096
