@@ -22,7 +22,7 @@ from objstore.errors import (
     StoreUnavailableError,
 )
 from objstore.index import keys, schema
-from objstore.index.base import Index, ReadTransaction
+from objstore.index.base import Index, IndexFullError, ReadTransaction
 from objstore.index.schema import BucketBody, Tail
 from objstore.log.format import Layout, Record, Superblock
 
@@ -75,8 +75,11 @@ class Core:
 
     def reclaim_alone(self) -> int:
         """As `reclaim`, for who holds the maintenance lock."""
-        reaped = reap_leases(self.index, self.slots)
-        return reaped + release_quarantine(self.index, self.device, self.layout, self.slots)
+        try:
+            reaped = reap_leases(self.index, self.slots)
+            return reaped + release_quarantine(self.index, self.device, self.layout, self.slots)
+        except IndexFullError:
+            return 0  # there is no room to note it; what was freed stays so
 
     def flush(self) -> None:
         """Make what this thread has written durable."""

@@ -18,7 +18,7 @@ from blockdev import BlockDevice
 from objstore.engine.sharing import Slots
 from objstore.errors import StoreFullError
 from objstore.index import keys
-from objstore.index.base import Index, ReadTransaction, WriteTransaction
+from objstore.index.base import Index, IndexFullError, ReadTransaction, WriteTransaction
 from objstore.index.schema import LeaseRow, SegmentRow, Tail
 from objstore.log.format import Layout, align_up
 
@@ -186,12 +186,15 @@ class Space:
             self._shared = None
 
     def _lease(self, run: int) -> Lease | None:
-        with self._index.write() as txn:
-            segment = allocate(txn, self._layout, run)
-            if segment < 0:
-                return None
-            row = LeaseRow(run, self._slots.slot)
-            txn.put(keys.lease(segment), row.pack())
+        try:
+            with self._index.write() as txn:
+                segment = allocate(txn, self._layout, run)
+                if segment < 0:
+                    return None
+                row = LeaseRow(run, self._slots.slot)
+                txn.put(keys.lease(segment), row.pack())
+        except IndexFullError as error:
+            raise StoreFullError(f"no space left for the index: {error}") from error
         start = self._layout.offset(segment)
         lease = Lease(segment, start, start + run * self._layout.segment_bytes)
         self._leases.add(lease)
@@ -200,9 +203,12 @@ class Space:
     def _release_if_done(self, lease: Lease) -> None:
         if not lease.is_sealed or lease.pending or lease not in self._leases:
             return
+        try:
+            with self._index.write() as txn:
+                release_lease(txn, lease.segment, is_dead=False)
+        except IndexFullError:
+            return  # the lease stands until the store is closed; what is in it is safe
         self._leases.discard(lease)
-        with self._index.write() as txn:
-            release_lease(txn, lease.segment, is_dead=False)
 
 
 def release_lease(txn: WriteTransaction, segment: int, *, is_dead: bool) -> None:

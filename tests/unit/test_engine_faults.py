@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from objstore.errors import (
     StoreUnavailableError,
 )
 from objstore.index import keys
+from objstore.index.base import IndexFullError
+from objstore.index.lmdb_index import LmdbIndex
 from objstore.index.schema import unpack_head
 from tests.crash.tiny import TINY, assert_clean, contents, forget_index, open_tiny, pattern
 
@@ -337,6 +339,36 @@ def test_a_file_system_that_is_full(tmp_path: Path) -> None:
     assert contents(store, BUCKET) == bodies | {"more": pattern(3, 300_000)}
     assert_clean(store)
     store.close()
+
+
+@pytest.mark.parametrize("size_bytes", [100, 20_000, 300_000])
+def test_no_room_for_the_index(
+    size_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files grow, too; the last commits may fail where the device had room."""
+    store, _device = faulty_store(tmp_path)
+    store.put(BUCKET, "before", pattern(1, size_bytes))
+
+    @contextmanager
+    def full(index: LmdbIndex) -> Iterator[object]:
+        with write(index) as txn:
+            yield txn
+            raise IndexFullError("no space left")
+
+    write = LmdbIndex.write
+    with monkeypatch.context() as patch:
+        patch.setattr(LmdbIndex, "write", full)
+        for _ in range(3):
+            with pytest.raises(StoreFullError):
+                store.put(BUCKET, "refused", pattern(2, size_bytes))
+        assert contents(store, BUCKET) == {"before": pattern(1, size_bytes)}
+    store.put(BUCKET, "after", pattern(3, size_bytes))
+    assert_clean(store)
+    store.close()
+    forget_index(tmp_path)
+    with open_tiny(tmp_path, _device) as store:
+        assert contents(store, BUCKET).keys() == {"before", "after"}
+        assert_clean(store)
 
 
 @pytest.fixture
