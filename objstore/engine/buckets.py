@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from objstore.engine.commit import Decision
 from objstore.engine.core import Core, encode_key
 from objstore.engine.rows import bucket_info
+from objstore.engine.space import FOR_DELETES, FOR_WRITES
 from objstore.errors import (
     BucketExistsError,
     BucketNotEmptyError,
@@ -52,7 +53,7 @@ class CreateBucket:
     """Make a bucket; `BucketExistsError` if there is one of the name."""
 
     size_bound_bytes = _RECORD_BOUND_BYTES
-    frees_space = False
+    leaves_segments = FOR_WRITES
 
     def __init__(self, name: str, region: str, owner: str) -> None:
         check_bucket_name(name)
@@ -74,7 +75,7 @@ class DeleteBucket:
     """Remove an empty bucket."""
 
     size_bound_bytes = _RECORD_BOUND_BYTES
-    frees_space = True
+    leaves_segments = FOR_DELETES
 
     def __init__(self, core: Core, name: str) -> None:
         self.core, self.name = core, name

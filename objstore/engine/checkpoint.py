@@ -160,6 +160,13 @@ def _publish(checkpoint: Checkpoint) -> None:
             path.unlink(missing_ok=True)
 
 
+def discard_all(folder: Path) -> None:
+    """Give every checkpoint up; the notes first, since they make the images count."""
+    for path in [*folder.glob("*.json"), *folder.glob("*")]:
+        path.unlink(missing_ok=True)
+    sync_folder(folder)
+
+
 def write_synced(path: Path, text: str) -> None:
     """Replace a small file so that after a power loss it is the old or the new one."""
     partial = path.with_name(f".{path.name}.partial")

@@ -25,7 +25,7 @@ from typing import Protocol
 from blockdev import BlockDevice, Clock, DeviceError, DeviceFullError
 from objstore.config import StoreConfig
 from objstore.engine.apply import Applier
-from objstore.engine.space import allocate
+from objstore.engine.space import FOR_WRITES, allocate, free_segments
 from objstore.errors import (
     InvalidArgumentError,
     StoreClosedError,
@@ -83,8 +83,8 @@ class Operation(Protocol):
         ...
 
     @property
-    def frees_space(self) -> bool:
-        """Whether it may use the reserve of a store that is full."""
+    def leaves_segments(self) -> int:
+        """How many segments it must leave free: `space.FOR_WRITES` and the like."""
         ...
 
     def decide(self, decision: Decision) -> Sequence[Record]:
@@ -317,6 +317,8 @@ class Committer:
                     again = self._write_batch(txn, batch)
         except _NothingToWriteError:
             pass
+        except StoreError as error:
+            _fail(batch, error)
         except DeviceFullError as error:
             _fail(batch, StoreFullError(f"no space left for the log: {error}"))
         except IndexFullError as error:
@@ -334,10 +336,11 @@ class Committer:
         assert row is not None, "a store has a tail from the moment it is made"
         tail = Tail.unpack(row)
         bound_bytes = BATCH_HEAD_BYTES + sum(ticket.bound_bytes for ticket in batch)
-        roll = _Roll.plan(txn, tail, self._layout, bound_bytes)
+        leaves = min(ticket.operation.leaves_segments for ticket in batch)
+        roll = _Roll.plan(txn, tail, self._layout, bound_bytes, leaves)
         if roll is None:
             return True
-        has_space = roll.successor >= 0 and self.has_reserve()
+        has_space = self._has_space(txn, roll)
         builder = BatchBuilder(
             roll.offset_bytes, tail.next_seq, tail.next_lsn, tail.previous_hash, self._seed
         )
@@ -349,7 +352,7 @@ class Committer:
         decision = Decision(txn, now_ms, builder.next_lsn, tail.next_bucket_id)
         decided = int(roll.record is not None and not roll.is_new_segment)
         for ticket in () if roll.goes_alone else batch:
-            if not has_space and not ticket.operation.frees_space:
+            if not has_space and ticket.operation.leaves_segments == FOR_WRITES:
                 ticket.error = StoreFullError("the store is full; delete something, then retry")
                 continue
             try:
@@ -393,9 +396,28 @@ class Committer:
         self._unasked_bytes += len(data)
         return roll.goes_alone
 
+    def _has_space(self, txn: WriteTransaction, roll: _Roll) -> bool:
+        """Whether the batch may write, and not only delete.
+
+        That is decided when the log takes a segment, and holds until one is given back.
+        """
+        if roll.record is None:
+            is_low = txn.get(keys.LOW) is not None
+        else:
+            is_low = free_segments(txn, self._layout, FOR_WRITES) < FOR_WRITES
+            if is_low:
+                txn.put(keys.LOW, b"")
+            else:
+                txn.delete(keys.LOW)
+        return roll.successor >= 0 and not is_low and self.has_reserve()
+
     def _write(self, txn: WriteTransaction, roll: _Roll, tail: Tail, data: bytes) -> None:
         """One durable write: the segment's head if it is new, the batch, zeroes ahead."""
         offset_bytes = roll.offset_bytes
+        end = self._layout.offset(roll.segment) + self._layout.segment_bytes
+        if offset_bytes + len(data) > end:
+            # What an operation said it takes was of an earlier state; nothing was written.
+            raise StoreUnavailableError("the object changed while this was prepared; try again")
         ahead_bytes = self._zero_ahead(txn, roll.segment, offset_bytes + len(data))
         if ahead_bytes:
             data += bytes(ahead_bytes)
@@ -497,9 +519,11 @@ class _Roll:
 
     @classmethod
     def plan(
-        cls, txn: WriteTransaction, tail: Tail, layout: Layout, bound_bytes: int
+        cls, txn: WriteTransaction, tail: Tail, layout: Layout, bound_bytes: int, leaves: int
     ) -> _Roll | None:
         """None if the decision to roll was noted: commit that, then plan again.
+
+        `leaves`: as in `space.allocate`.
 
         Raises:
             StoreFullError: the log cannot go on at all.
@@ -516,7 +540,7 @@ class _Roll:
         if tail.successor >= 0 and not is_rolling:
             txn.put(keys.ROLLING, this_roll)
             return None
-        successor = allocate(txn, layout, 1)
+        successor = allocate(txn, layout, 1, leaves)
         if tail.successor >= 0:
             record, count = _segments_record(txn, tail, tail.successor, successor)
             offset_bytes = layout.offset(tail.successor) + ALIGNMENT_BYTES

@@ -22,6 +22,7 @@ from objstore.engine.commit import Decision
 from objstore.engine.core import Core, tail_of
 from objstore.engine.extent_writer import ExtentWriter
 from objstore.engine.extents import CHECKSUM_BYTES, chunk_count, seed, table_offset
+from objstore.engine.space import FOR_COMPACTION, FOR_MOVES
 from objstore.errors import CorruptionError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
@@ -110,12 +111,12 @@ def is_gone(txn: ReadTransaction, record: Record) -> bool:
 class MoveRecords:
     """Write records again, those that are still needed at the moment of the commit."""
 
-    frees_space = True
+    leaves_segments = FOR_COMPACTION
 
     def __init__(self, records: Sequence[Record], keep_tombstones_from: int) -> None:
         self._records = records
         self._keep_from = keep_tombstones_from
-        self.size_bound_bytes = sum(record.stored_bytes + _MOVED_SLACK_BYTES for record in records)
+        self.size_bound_bytes = sum(moved_bound_bytes(record) for record in records)
 
     def decide(self, decision: Decision) -> Sequence[Record]:
         moved = []
@@ -152,7 +153,7 @@ def _again(record: Record, body: bytes) -> Record:
 class FreeSegment:
     """Give up a log segment in which nothing lives any more."""
 
-    frees_space = True
+    leaves_segments = FOR_COMPACTION
     size_bound_bytes = log.RECORD_HEAD_BYTES + 64
 
     def __init__(self, segment: int, start_seq: int) -> None:
@@ -220,13 +221,25 @@ def compact_log_segment(
     return bool(core.committer.commit(free))
 
 
+def moved_bound_bytes(record: Record) -> int:
+    """At most what a record takes when it is written again."""
+    slack_bytes = _MOVED_SLACK_BYTES if record.kind in log.TOMBSTONES else 0
+    return record.stored_bytes + slack_bytes
+
+
+def group_bytes_of(segment_bytes: int) -> int:
+    """How much compaction writes in one commit."""
+    return min(_GROUP_BYTES, segment_bytes // 8 // log.ALIGNMENT_BYTES * log.ALIGNMENT_BYTES)
+
+
 def _grouped(records: Iterable[Record], segment_bytes: int) -> Iterator[list[Record]]:
     """Records in groups of a commit each; a segment takes several, however small it is."""
-    limit_bytes = min(_GROUP_BYTES, segment_bytes // 4)
+    # Whole blocks of the log, so that little of it is padding.
+    limit_bytes = group_bytes_of(segment_bytes) - log.BATCH_HEAD_BYTES
     group: list[Record] = []
     group_bytes = 0
     for record in records:
-        bound_bytes = record.stored_bytes + _MOVED_SLACK_BYTES
+        bound_bytes = moved_bound_bytes(record)
         if group and (group_bytes + bound_bytes > limit_bytes or len(group) == _GROUP_RECORDS):
             yield group
             group, group_bytes = [], 0
@@ -274,7 +287,7 @@ def _readable_records(core: Core, head: SegmentHead, end_seq: int) -> Iterator[R
 class SealSegment:
     """Have the log go on in another segment; writes a tombstone of nothing there."""
 
-    frees_space = True
+    leaves_segments = FOR_COMPACTION
     size_bound_bytes = log.RECORD_HEAD_BYTES + 64
 
     def __init__(self, core: Core) -> None:
@@ -306,7 +319,7 @@ def heal_log_segment(core: Core, segment: int) -> bool:
 class MoveExtent:
     """Point every record that uses an extent at a copy of it."""
 
-    frees_space = True
+    leaves_segments = FOR_COMPACTION
 
     def __init__(self, core: Core, segment: int, old: Extent, new: Sequence[Extent]) -> None:
         self._segment, self._old, self._new = segment, old, list(new)
@@ -397,7 +410,7 @@ def compact_data_segment(core: Core, segment: int) -> int:
             for use in (ExtentRow.unpack(row),)
         }
     for extent in sorted(extents, key=lambda extent: extent.offset_bytes):
-        writer = ExtentWriter(core, extent.length_bytes)
+        writer = ExtentWriter(core, extent.length_bytes, FOR_MOVES)
         try:
             for piece in verified_pieces(core, extent):
                 writer.write(piece)

@@ -17,6 +17,7 @@ from objstore.engine.put import (
     info_of,
     small_put,
 )
+from objstore.engine.space import FOR_WRITES
 from objstore.errors import NoSuchKeyError
 from objstore.index import keys, schema
 from objstore.index.schema import FLAG_EXTENTS, FLAG_MANIFEST, FLAG_NULL, VersionBody
@@ -30,7 +31,7 @@ _ROW_BOUND_BYTES = 8192
 class CopyShared:
     """Make an object of another's extents, which both use from then on."""
 
-    frees_space = False
+    leaves_segments = FOR_WRITES
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -44,6 +44,7 @@ class Core:
     flush_gate: FlushGate
     maintenance_lock: SoleLock
     makes_buckets: bool
+    make_room: Callable[[], bool] = lambda: False
     buckets: dict[str, tuple[bytes, BucketBody]] = field(default_factory=dict)
     _pool: ThreadPoolExecutor | None = None
     _pool_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -57,7 +58,7 @@ class Core:
         try:
             return self.committer.commit(operation)
         except StoreFullError:
-            if not self.reclaim():
+            if not self.make_room():
                 raise
             return self.committer.commit(operation)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from objstore.engine.commit import Decision
 from objstore.engine.core import Core, decided_bucket, encode_key
+from objstore.engine.space import FOR_DELETES
 from objstore.index import keys, schema
 from objstore.index.schema import FLAG_NULL, GoneBody
 from objstore.log import format as log
@@ -18,7 +19,7 @@ _GONE = schema.encode(GoneBody())
 class DeleteObjects:
     """Remove the current versions of some keys; a key that is not there is no error."""
 
-    frees_space = True
+    leaves_segments = FOR_DELETES
 
     def __init__(self, core: Core, bucket: str, names: Sequence[str]) -> None:
         self._core, self._bucket = core, bucket

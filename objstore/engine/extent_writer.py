@@ -11,7 +11,7 @@ from blockdev import Buffer, DeviceError
 from objstore.config import MIB
 from objstore.engine.core import Core
 from objstore.engine.extents import CHECKSUM_BYTES, seed, stored_bytes, table_offset
-from objstore.engine.space import Range
+from objstore.engine.space import FOR_WRITES, Range
 from objstore.errors import StoreFullError
 from objstore.index.schema import Extent
 
@@ -25,8 +25,14 @@ class ExtentWriter:
     `settle` after that, or instead of it.  One thread at a time.
     """
 
-    def __init__(self, core: Core, size_bytes: int | None) -> None:
-        """`size_bytes`: how many will come, if known; one extent then, if there is room."""
+    def __init__(
+        self, core: Core, size_bytes: int | None, leaves_segments: int = FOR_WRITES
+    ) -> None:
+        """`size_bytes`: how many will come, if known; one extent then, if there is room.
+
+        `leaves_segments`: as in `space.allocate`.
+        """
+        self._leaves_segments = leaves_segments
         self._core = core
         self._chunk_bytes = core.superblock.chunk_bytes
         self._left_bytes = size_bytes
@@ -76,13 +82,15 @@ class ExtentWriter:
 
     def _open(self) -> None:
         """Reserve the next extent."""
-        if not self._core.committer.has_reserve():
+        if self._leaves_segments == FOR_WRITES and not self._core.committer.has_reserve():
             raise StoreFullError("the file system is full; delete something, then retry")
         known = self._left_bytes
         want_bytes = known or max(self._next_bytes, 1)
         least_bytes = min(want_bytes, self._core.layout.segment_bytes)
         total_bytes = stored_bytes(want_bytes, self._chunk_bytes)
-        reserved = self._core.space.reserve(total_bytes, min(least_bytes, total_bytes))
+        reserved = self._core.space.reserve(
+            total_bytes, min(least_bytes, total_bytes), self._leaves_segments
+        )
         self._ranges.append(reserved)
         self._capacity_bytes = min(want_bytes, self._usable_bytes(reserved.length_bytes))
         self._filled_bytes = 0

@@ -19,14 +19,20 @@ from objstore.engine.compaction import (
     FreeSegment,
     compact_data_segment,
     compact_log_segment,
+    group_bytes_of,
     segments_of,
 )
 from objstore.engine.core import Core, tail_of
 from objstore.engine.extents import stored_bytes
-from objstore.errors import CorruptionError, StoreError
+from objstore.engine.space import FOR_WRITES, free_segments
+from objstore.errors import CorruptionError, StoreError, StoreFullError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.schema import ExtentRow, SegmentRow
+from objstore.log.format import ALIGNMENT_BYTES
+
+_FULL_LIVE_RATIO = 0.9
+"""In a store that is full, a tenth of what fits into a segment is worth moving the rest."""
 
 _LOG = logging.getLogger("objstore.maintenance")
 
@@ -49,6 +55,7 @@ class Maintenance:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._damaged: set[int] = set()
+        self._vain_lsn = 0
 
     def start(self) -> None:
         interval_s = self._core.config.maintenance_interval_s
@@ -94,7 +101,7 @@ class Maintenance:
                 return report
             if self._is_checkpoint_due():
                 report.checkpoint_seq = self._take_checkpoint()
-            report.compacted_segments = self._compact()
+            report.compacted_segments = self._compact(self._core.config.compact_live_ratio)
         report.released_segments += self._core.reclaim()
         return report
 
@@ -129,21 +136,72 @@ class Maintenance:
 
     # --- compaction -----------------------------------------------------------------
 
-    def _compact(self) -> int:
-        """Compact what is sparse, until nothing is or the store is being closed."""
-        done = 0
-        while not self._stopping.is_set() and self._compact_one():
-            done += 1
-            if done % 8 == 0:
-                self._core.reclaim_alone()
-        return done
+    def make_room(self) -> bool:
+        """The store is full: give back all that can be; whether it is worth another try.
 
-    def _compact_one(self) -> bool:
+        Checkpoints older than a deletion hold its tombstone back; they are given up if
+        nothing else helps, since the log alone is enough to recover from.  What has been
+        tried in vain is not tried again before something has changed.
+        """
+        with self._alone() as may:
+            if not may:
+                return False
+            self._core.reclaim_alone()
+            if not self._has_room() and self._vain_lsn != self._next_lsn():
+                try:
+                    self._squeeze()
+                except StoreFullError as error:
+                    _LOG.warning("no room could be made: %s", error)
+                self._vain_lsn = self._next_lsn()
+            return self._has_room() or not self._is_low()
+
+    def _is_low(self) -> bool:
         with self._core.index.read() as txn:
-            choice = self._choose(txn)
-        if choice is None:
-            return False
-        segment, kind = choice
+            return txn.get(keys.LOW) is not None
+
+    def _squeeze(self) -> None:
+        """Compact until there is room, or until that gains nothing any more."""
+        free = -1
+        while not self._has_room() and free < self._free_segments():
+            free = self._free_segments()
+            self._compact(self._full_live_ratio(), is_full=True)
+            if free >= self._free_segments() and self._kept():
+                checkpoint.discard_all(self._checkpoints)
+                free -= 1
+
+    def _next_lsn(self) -> int:
+        with self._core.index.read() as txn:
+            return tail_of(txn).next_lsn
+
+    def _has_room(self) -> bool:
+        return self._free_segments() > FOR_WRITES
+
+    def _free_segments(self) -> int:
+        """How many segments are free, as far as that matters here."""
+        with self._core.index.read() as txn:
+            return free_segments(txn, self._core.layout, FOR_WRITES + 1)
+
+    def _full_live_ratio(self) -> float:
+        """As `_FULL_LIVE_RATIO`, of a whole segment; its head and its end take some of it."""
+        segment_bytes = self._core.layout.segment_bytes
+        lost_bytes = 3 * ALIGNMENT_BYTES + group_bytes_of(segment_bytes)
+        return _FULL_LIVE_RATIO * (segment_bytes - lost_bytes) / segment_bytes
+
+    def _compact(self, live_ratio: float, *, is_full: bool = False) -> int:
+        """Compact what is sparse, each segment once, until the store is being closed."""
+        tried = set(self._damaged)
+        while not self._stopping.is_set():
+            with self._core.index.read() as txn:
+                choice = self._choose(txn, live_ratio, tried)
+            if choice is None or (is_full and self._has_room()):
+                break
+            tried.add(choice[0])
+            self._compact_one(*choice)
+            if is_full or len(tried) % 8 == 0 or not self._has_room():
+                self._core.reclaim_alone()
+        return len(tried - self._damaged)
+
+    def _compact_one(self, segment: int, kind: int) -> None:
         try:
             if kind == schema.SEGMENT_DATA:
                 compact_data_segment(self._core, segment)
@@ -153,7 +211,6 @@ class Maintenance:
             # Left as it is, for `objstore check` to show; the rest goes on.
             _LOG.error("compaction left segment %d alone: %s", segment, error)
             self._damaged.add(segment)
-        return True
 
     def _compact_log(self, segment: int) -> None:
         with self._core.index.read() as txn:
@@ -164,9 +221,11 @@ class Maintenance:
             return
         compact_log_segment(self._core, segment, [kept.lsn for kept in self._kept()])
 
-    def _choose(self, txn: ReadTransaction) -> tuple[int, int] | None:
-        """The segment most worth compacting: (segment, kind)."""
-        rows = [(name, row) for name, row in segments_of(txn) if name not in self._damaged]
+    def _choose(
+        self, txn: ReadTransaction, live_ratio: float, tried: set[int]
+    ) -> tuple[int, int] | None:
+        """The segment most worth compacting, (segment, kind), with less than so much alive."""
+        rows = [(name, row) for name, row in segments_of(txn) if name not in tried]
         logs = [(name, row) for name, row in rows if row.kind == schema.SEGMENT_LOG]
         sealed = sorted((r.start_lsn, name, r) for name, r in logs if r.end_seq)
         size_bytes = self._core.layout.segment_bytes
@@ -176,10 +235,10 @@ class Maintenance:
             # The oldest segment's own tombstones need not be kept once it goes.
             kept_bytes = 0 if start_lsn == needed_from else row.tombstone_bytes
             ratio = (row.live_bytes + kept_bytes) / size_bytes
-            if ratio < self._core.config.compact_live_ratio:
+            if ratio < live_ratio:
                 best = min(best or (2.0, 0, 0), (ratio, name, schema.SEGMENT_LOG))
         if best is None:
-            best = self._choose_data(txn, rows)
+            best = self._choose_data(txn, rows, live_ratio)
         if best is None and sealed and self._is_buried(logs):
             best = (1.0, sealed[0][1], schema.SEGMENT_LOG)
         return (best[1], best[2]) if best else None
@@ -191,18 +250,18 @@ class Maintenance:
         return buried_bytes > total_bytes * self._core.config.tombstone_log_ratio
 
     def _choose_data(
-        self, txn: ReadTransaction, rows: list[tuple[int, SegmentRow]]
+        self, txn: ReadTransaction, rows: list[tuple[int, SegmentRow]], live_ratio: float
     ) -> tuple[float, int, int] | None:
         """The sparsest data segment that nobody writes to, by what was written in it."""
         best: tuple[float, int, int] | None = None
         for name, row in rows:
             if row.kind != schema.SEGMENT_DATA or row.run != 1:
                 continue
-            limit_bytes = self._core.config.compact_live_ratio * self._core.layout.segment_bytes
+            limit_bytes = live_ratio * self._core.layout.segment_bytes
             if row.live_bytes >= limit_bytes or txn.get(keys.lease(name)) is not None:
                 continue
             ratio = row.live_bytes / max(1, self._written_bytes(txn, name))
-            if ratio < self._core.config.compact_live_ratio:
+            if ratio < live_ratio:
                 best = min(best or (2.0, 0, 0), (ratio, name, schema.SEGMENT_DATA))
         return best
 

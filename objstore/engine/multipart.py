@@ -14,6 +14,7 @@ from objstore.engine.conditions import check_write
 from objstore.engine.core import Core, encode_key
 from objstore.engine.listing import fold
 from objstore.engine.put import BodyStream, attributes_bound_bytes, current_etag, info_of
+from objstore.engine.space import FOR_DELETES, FOR_WRITES
 from objstore.errors import (
     EntityTooLargeError,
     EntityTooSmallError,
@@ -82,7 +83,7 @@ def find_upload(core: Core, txn: ReadTransaction, bucket: str, key: bytes, uploa
 
 
 class CreateUpload:
-    frees_space = False
+    leaves_segments = FOR_WRITES
 
     def __init__(
         self,
@@ -116,7 +117,7 @@ class CreateUpload:
 
 
 class AbortUpload:
-    frees_space = True
+    leaves_segments = FOR_DELETES
 
     def __init__(self, core: Core, bucket: str, key: str, upload_id: str) -> None:
         self._core, self._bucket, self._key = core, bucket, encode_key(key)
@@ -153,7 +154,7 @@ def head(core: Core, bucket: str, key: str, upload_id: str) -> UploadInfo:
 class PutPart:
     """Make an uploaded part known; it replaces an earlier one of its number."""
 
-    frees_space = False
+    leaves_segments = FOR_WRITES
 
     def __init__(self, core: Core, bucket: str, key: bytes, body: PartBody) -> None:
         self._core, self._bucket, self._key, self._body = core, bucket, key, body
@@ -305,7 +306,7 @@ def _is_listed(key: bytes, upload_id: str, marker: bytes, upload_id_marker: str)
 class CompleteUpload:
     """Make an object of an upload's parts, and the upload go."""
 
-    frees_space = False
+    leaves_segments = FOR_WRITES
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LOCK_WAIT_NS = 60 * 1_000_000_000
 _LOCK_POLL_NS = 5_000_000
 _MIN_SEGMENT_BYTES = 64 * 1024
+_MIN_SEGMENTS = 8  # two of the log, three held back, and three to hold something
 
 
 @dataclass(slots=True)
@@ -188,9 +189,10 @@ def make(device: BlockDevice, config: StoreConfig, clock: Clock, entropy: Entrop
         raise StoreError(
             f"segment_bytes of {segment_bytes}: a multiple of 4 KiB, at least {_MIN_SEGMENT_BYTES}"
         )
-    if size_bytes < SEGMENTS_START_BYTES + 4 * segment_bytes:
+    if size_bytes < SEGMENTS_START_BYTES + _MIN_SEGMENTS * segment_bytes:
         raise StoreError(
-            f"a device of {size_bytes} bytes is too small for four segments of {segment_bytes}"
+            f"a device of {size_bytes} bytes is too small for {_MIN_SEGMENTS} segments of "
+            f"{segment_bytes}"
         )
     superblock = Superblock(
         entropy.token_bytes(16),

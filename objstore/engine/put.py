@@ -18,6 +18,7 @@ from objstore.engine.commit import Decision
 from objstore.engine.conditions import check_write
 from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.extent_writer import ExtentWriter
+from objstore.engine.space import FOR_WRITES
 from objstore.errors import EntityTooLargeError, IncompleteBodyError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
@@ -78,7 +79,7 @@ class PutObject:
     payload: Buffer
     payload_xxh3: int
     extents: list[Extent]
-    frees_space: bool = False
+    leaves_segments: int = FOR_WRITES
     body: VersionBody | None = None
 
     @property

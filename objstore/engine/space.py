@@ -22,6 +22,18 @@ from objstore.index.base import Index, IndexFullError, ReadTransaction, WriteTra
 from objstore.index.schema import LeaseRow, SegmentRow, Tail
 from objstore.log.format import Layout, align_up
 
+FOR_WRITES = 3
+FOR_DELETES = 2
+FOR_MOVES = 1
+FOR_COMPACTION = 0
+"""How many segments must stay free when one is taken for a write, for a delete, to move
+data to, and for the log of compaction.
+
+A store that is full for writes can still take deletes, and compaction always has what
+it needs to empty one segment: the contents of a full one, with the padding of its
+batches, take at most two.
+"""
+
 
 def _taken(txn: ReadTransaction, first: int) -> Iterator[tuple[int, int]]:
     """(segment, run) of all that is in use from segment `first` on, ascending."""
@@ -56,15 +68,39 @@ def find_free(txn: ReadTransaction, layout: Layout, run: int, first: int = 0) ->
     return candidate if candidate + run <= layout.segment_count else -1
 
 
-def allocate(txn: WriteTransaction, layout: Layout, run: int) -> int:
+def free_segments(
+    txn: ReadTransaction, layout: Layout, limit: int, without: range = range(0)
+) -> int:
+    """How many segments are free besides those of `without`; counts no further than `limit`."""
+    count, first = 0, _hint(txn)
+    while count < limit:
+        candidate = find_free(txn, layout, 1, first)
+        if candidate < 0:
+            break
+        first = candidate + 1
+        if candidate in without:
+            first = without.stop
+        else:
+            count += 1
+    return count
+
+
+def _hint(txn: ReadTransaction) -> int:
+    row = txn.get(keys.ALLOCATION_HINT)
+    return int.from_bytes(row, "little") if row else 0
+
+
+def allocate(txn: WriteTransaction, layout: Layout, run: int, leaves: int) -> int:
     """A free segment (the first of `run`), or -1; the caller puts a row for it at once.
+
+    `leaves`: how many others must be free after that: FOR_WRITES and the like.
 
     Everything below the hint is known to be taken, which keeps this from being a
     scan of the whole device each time.
     """
-    row = txn.get(keys.ALLOCATION_HINT)
-    hint = int.from_bytes(row, "little") if row else 0
-    found = find_free(txn, layout, run, hint)
+    found = find_free(txn, layout, run, _hint(txn))
+    if found >= 0 and free_segments(txn, layout, leaves, range(found, found + run)) < leaves:
+        return -1
     if found >= 0 and run == 1:
         txn.put(keys.ALLOCATION_HINT, (found + 1).to_bytes(4, "little"))
     return found
@@ -111,30 +147,30 @@ class Space:
         self._mutex = threading.Lock()
         self._shared: Lease | None = None
         self._leases: set[Lease] = set()
-        self.on_full: Callable[[], int] = lambda: 0
+        self.on_full: Callable[[], bool] = lambda: False
 
-    def reserve(self, length_bytes: int, least_bytes: int) -> Range:
+    def reserve(self, length_bytes: int, least_bytes: int, leaves: int = FOR_WRITES) -> Range:
         """A range of `length_bytes`, or less where so much is not free in one piece.
 
         Raises:
             StoreFullError: not even `least_bytes` are to be had.
         """
         try:
-            return self._reserve(length_bytes, least_bytes)
+            return self._reserve(length_bytes, least_bytes, leaves)
         except StoreFullError:
             if not self.on_full():  # what was freed a moment ago may do
                 raise
-            return self._reserve(length_bytes, least_bytes)
+            return self._reserve(length_bytes, least_bytes, leaves)
 
-    def _reserve(self, length_bytes: int, least_bytes: int) -> Range:
+    def _reserve(self, length_bytes: int, least_bytes: int, leaves: int) -> Range:
         length_bytes = align_up(length_bytes)
         if length_bytes > self._layout.segment_bytes // 2:
-            return self._reserve_run(length_bytes, align_up(least_bytes))
+            return self._reserve_run(length_bytes, align_up(least_bytes), leaves)
         with self._mutex:
             lease = self._shared
             if lease is None or lease.cursor + length_bytes > lease.end:
                 self._seal_shared()
-                lease = self._shared = self._lease(1)
+                lease = self._shared = self._lease(1, leaves)
                 if lease is None:
                     raise StoreFullError("the store is full; delete something, then retry")
             reserved = Range(lease, lease.cursor, length_bytes)
@@ -142,11 +178,11 @@ class Space:
             lease.pending += 1
             return reserved
 
-    def _reserve_run(self, length_bytes: int, least_bytes: int) -> Range:
+    def _reserve_run(self, length_bytes: int, least_bytes: int, leaves: int) -> Range:
         run = -(-length_bytes // self._layout.segment_bytes)
         while run:
             with self._mutex:
-                lease = self._lease(run)
+                lease = self._lease(run, leaves)
             if lease is not None:
                 lease.pending = 1
                 lease.is_sealed = True
@@ -185,10 +221,10 @@ class Space:
             self._release_if_done(self._shared)
             self._shared = None
 
-    def _lease(self, run: int) -> Lease | None:
+    def _lease(self, run: int, leaves: int) -> Lease | None:
         try:
             with self._index.write() as txn:
-                segment = allocate(txn, self._layout, run)
+                segment = allocate(txn, self._layout, run, leaves)
                 if segment < 0:
                     return None
                 row = LeaseRow(run, self._slots.slot)
@@ -290,4 +326,6 @@ def release_quarantine(index: Index, device: BlockDevice, layout: Layout, slots:
             for key, segment, _run in ripe:
                 txn.delete(key)
                 lower_hint(txn, segment)
+            if free_segments(txn, layout, FOR_WRITES) == FOR_WRITES:
+                txn.delete(keys.LOW)
     return len(ripe)

@@ -77,6 +77,7 @@ class ObjectStore:
         self._opened = opened
         self._folder = folder
         self._maintenance = Maintenance(core, folder.checkpoints)
+        core.make_room = core.space.on_full = self._maintenance.make_room
         self._is_closed = False
 
     @classmethod
@@ -125,7 +126,6 @@ class ObjectStore:
             SoleLock(folder.run / "maintenance"),
             create_buckets,
         )
-        core.space.on_full = core.reclaim
         reap_leases(core.index, slots, own=True)
         store = cls(core, opened, folder)
         store._maintenance.start()

@@ -44,6 +44,7 @@ QUARANTINE = b"~q"
 ALLOCATION_HINT = b"~h"
 ZEROED = b"~z"
 ROLLING = b"~r"
+LOW = b"~f"
 
 _NUL_RUN = re.compile(rb"\x00+")
 _CHUNK = 64

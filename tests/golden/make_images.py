@@ -20,6 +20,7 @@ from blockdev import ManualClock, MemoryDevice
 from objstore import ObjectStore
 from objstore.config import KIB, MIB, StoreConfig
 from objstore.engine.commit import Decision
+from objstore.engine.space import FOR_WRITES
 from objstore.entropy import SeededEntropy
 from objstore.index import schema
 from objstore.log import format as log
@@ -192,7 +193,7 @@ class RawRecords:
 
     records: Sequence[Record]
     size_bound_bytes: int = 16 * KIB
-    frees_space: bool = False
+    leaves_segments: int = FOR_WRITES
 
     def decide(self, decision: Decision) -> Sequence[Record]:
         return self.records

@@ -13,6 +13,7 @@ from objstore import ObjectStore
 from objstore.config import KIB, MIB, StoreConfig
 from objstore.engine.commit import Decision
 from objstore.engine.recovery import Replay, put_initial_rows
+from objstore.engine.space import FOR_WRITES
 from objstore.entropy import SeededEntropy
 from objstore.index import keys
 from objstore.index.memory_index import MemoryIndex
@@ -148,7 +149,7 @@ class Raw:
 
     records: Sequence[Record]
     size_bound_bytes: int = 8 * KIB
-    frees_space: bool = False
+    leaves_segments: int = FOR_WRITES
 
     def decide(self, decision: Decision) -> Sequence[Record]:
         return self.records
