@@ -425,6 +425,8 @@ class Applier:
             return
         if segment in self._shrunk:
             run = self._longest_run(segment)
+            if run < old.run:
+                self._quarantine(segment + run, old.run - run)
         tombstone_bytes = old.tombstone_bytes + self._tombstones.get(segment, 0)
         # Less than nothing can only live where damage has swallowed the records that did.
         sums = (max(0, live_bytes), tombstone_bytes)

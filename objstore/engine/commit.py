@@ -137,6 +137,7 @@ class Committer:
         self._clock = clock
         self._space_path = space_path
         self._mutex = threading.Lock()
+        self._idle = threading.Condition(self._mutex)
         self._queue: deque[_Ticket] = deque()
         self._is_led = False
         self._failure: StoreUnavailableError | None = None
@@ -210,8 +211,11 @@ class Committer:
 
     def close(self) -> None:
         """Refuse what comes from now on; what is queued is still committed."""
+        self.commit_held()
         with self._mutex:
             self._failure = self._failure or StoreClosedError("the store is closed; open it again")
+            while self._is_led and self._thread is not threading.current_thread():
+                self._idle.wait()  # whoever leads, in a caller's thread perhaps, still writes
             thread = self._thread
         if thread is not None:
             self._thread_wake.release()
@@ -257,6 +261,8 @@ class Committer:
         with self._mutex:
             heir = self._queue[0] if self._queue else None
             self._is_led = heir is not None
+            if heir is None:
+                self._idle.notify_all()
             if heir is not None and heir.callback is None:
                 heir.must_lead = True
         # The heir first: its batch is what everybody else waits for.
@@ -326,8 +332,13 @@ class Committer:
         except DeviceError as error:
             _fail(batch, self.poison(error))
         except BaseException as error:
-            # A defect, not a refusal: nothing of the batch happened, everybody hears of it.
-            _fail(batch, error)
+            # A defect, or a signal's exception; nothing of the batch happened.
+            _fail(
+                batch, StoreUnavailableError(f"the commit was interrupted ({error!r}); try again")
+            )
+            for ticket in batch:
+                if ticket.must_lead or isinstance(error, Exception):
+                    ticket.error = error
 
     def _write_batch(self, txn: WriteTransaction, batch: list[_Ticket]) -> bool:
         """Decide, write, update the index; whether the batch must be tried once more."""
@@ -357,7 +368,7 @@ class Committer:
                 continue
             try:
                 records = ticket.operation.decide(decision)
-            except StoreError as error:
+            except Exception as error:  # it has emitted nothing: nobody else is concerned
                 ticket.error = error
                 continue
             for record in records:

@@ -284,8 +284,8 @@ def _readable_records(core: Core, head: SegmentHead, end_seq: int) -> Iterator[R
                 yield record
 
 
-class SealSegment:
-    """Have the log go on in another segment; writes a tombstone of nothing there."""
+class Heartbeat:
+    """A batch for its own sake: a tombstone of an upload that never was."""
 
     leaves_segments = FOR_COMPACTION
     size_bound_bytes = log.RECORD_HEAD_BYTES + 64
@@ -309,7 +309,7 @@ def heal_log_segment(core: Core, segment: int) -> bool:
             if tail.segment != segment:
                 break
             txn.put(keys.ROLLING, tail.next_seq.to_bytes(8, "little"))
-        core.committer.commit(SealSegment(core))
+        core.committer.commit(Heartbeat(core))
     return compact_log_segment(core, segment, (), salvage=True)
 
 

@@ -40,15 +40,20 @@ class FlushGate:
             self._is_running = True
             self._started += 1
             number = self._started
+        self._run(number)
+
+    def _run(self, number: int) -> None:
         failure: DeviceError | None = None
+        is_done = False
         try:
             self._device.flush()
+            is_done = True
         except DeviceError as error:
             failure = error
-        with self._mutex:
-            self._finished = number
-            self._is_running = False
-            self._failure = self._failure or failure
-            self._mutex.notify_all()
-            if failure is not None:
-                raise failure
+            raise
+        finally:  # also of a KeyboardInterrupt: then others flush for themselves
+            with self._mutex:
+                self._finished = number if is_done else self._finished
+                self._is_running = False
+                self._failure = self._failure or failure
+                self._mutex.notify_all()

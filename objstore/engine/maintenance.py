@@ -17,6 +17,7 @@ from blockdev import DeviceError
 from objstore.engine import checkpoint
 from objstore.engine.compaction import (
     FreeSegment,
+    Heartbeat,
     compact_data_segment,
     compact_log_segment,
     group_bytes_of,
@@ -24,7 +25,7 @@ from objstore.engine.compaction import (
 )
 from objstore.engine.core import Core, tail_of
 from objstore.engine.extents import stored_bytes
-from objstore.engine.space import FOR_WRITES, free_segments
+from objstore.engine.space import FOR_WRITES, free_segments, waits_for_a_batch
 from objstore.errors import CorruptionError, StoreError, StoreFullError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
@@ -146,6 +147,8 @@ class Maintenance:
         with self._alone() as may:
             if not may:
                 return False
+            if self._waits_for_a_batch():
+                self._core.committer.commit(Heartbeat(self._core))
             self._core.reclaim_alone()
             if not self._has_room() and self._vain_lsn != self._next_lsn():
                 try:
@@ -168,6 +171,10 @@ class Maintenance:
             if free >= self._free_segments() and self._kept():
                 checkpoint.discard_all(self._checkpoints)
                 free -= 1
+
+    def _waits_for_a_batch(self) -> bool:
+        with self._core.index.read() as txn:
+            return waits_for_a_batch(txn)
 
     def _next_lsn(self) -> int:
         with self._core.index.read() as txn:

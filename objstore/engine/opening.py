@@ -62,6 +62,13 @@ class Opened:
     report: RebuildReport | None
     owns_device: bool
 
+    def release(self) -> None:
+        """Close everything; the lock last, since it keeps others from recovering."""
+        self.index.close()
+        if self.owns_device:
+            self.device.close()
+        self.lock.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:

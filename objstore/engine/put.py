@@ -19,7 +19,7 @@ from objstore.engine.conditions import check_write
 from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.extent_writer import ExtentWriter
 from objstore.engine.space import FOR_WRITES
-from objstore.errors import EntityTooLargeError, IncompleteBodyError
+from objstore.errors import EntityTooLargeError, IncompleteBodyError, InvalidArgumentError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.schema import (
@@ -182,7 +182,10 @@ def blocks_of(data: Buffer | BinaryIO | Iterable[Buffer], io_bytes: int) -> Iter
             yield block
         return
     gathered = bytearray()
-    assert isinstance(data, Iterable)
+    if not isinstance(data, Iterable):
+        raise InvalidArgumentError(
+            f"bytes, a binary file or an iterable of bytes, not {type(data).__name__}", "data"
+        )
     for piece in data:
         gathered += piece
         if len(gathered) >= io_bytes:

@@ -32,6 +32,7 @@ class Slots:
         Raises:
             StoreUnavailableError: 1,024 processes have the store open already.
         """
+        self._pid = os.getpid()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         # With its storage: touching a hole of a mapped file kills the process (SIGBUS)
         # once the file system is full.
@@ -59,7 +60,9 @@ class Slots:
         fcntl.lockf(self._fd, fcntl.LOCK_UN, _CELL.size, slot * _CELL.size)
 
     def _publish(self, seq: int) -> None:
-        _CELL.pack_into(self._map, self.slot * _CELL.size, seq)
+        # A forked child has inherited the map, and readers that it may drop; not the slot.
+        if os.getpid() == self._pid:
+            _CELL.pack_into(self._map, self.slot * _CELL.size, seq)
 
     def pin(self, seq: int) -> None:
         """A reader begins that may see what was current when batch `seq` was the next.

@@ -241,18 +241,20 @@ class Space:
             return
         try:
             with self._index.write() as txn:
-                release_lease(txn, lease.segment, is_dead=False)
+                release_lease(txn, lease.segment)
         except IndexFullError:
             return  # the lease stands until the store is closed; what is in it is safe
         self._leases.discard(lease)
 
 
-def release_lease(txn: WriteTransaction, segment: int, *, is_dead: bool) -> None:
+def release_lease(txn: WriteTransaction, segment: int) -> None:
     """End a lease; segments with nothing alive in them go to quarantine.
 
-    `is_dead`: its process died.  It may have written the next batch to the device, with
-    extents in these segments, and not lived to tell the index.  They have to stay as they
-    are until another batch stands in that place.
+    The writer may have got its batch onto the device and no further: its process died,
+    or the index had no room, or the device said that it failed and had not.  Such a
+    batch, at the very end of the log, comes back in a replay, and what it refers to
+    must still be there.  So these segments stay as they are until another batch has
+    been written over it: quarantine by the number of the next one.
     """
     row = txn.get(keys.lease(segment))
     if row is None:
@@ -264,8 +266,16 @@ def release_lease(txn: WriteTransaction, segment: int, *, is_dead: bool) -> None
     if used_run < run:
         tail = txn.get(keys.TAIL)
         next_seq = Tail.unpack(tail).next_seq if tail else 1
-        key = keys.quarantine(next_seq if is_dead else next_seq - 1, segment + used_run)
+        key = keys.quarantine(next_seq, segment + used_run)
         txn.put(key, (run - used_run).to_bytes(4, "little"))
+
+
+def waits_for_a_batch(txn: ReadTransaction) -> bool:
+    """Whether something is in quarantine that the next batch will let go."""
+    row = txn.get(keys.TAIL)
+    next_seq = Tail.unpack(row).next_seq if row else 1
+    start = keys.QUARANTINE + next_seq.to_bytes(8, "big")
+    return any(True for _row in txn.scan(start, keys.after(keys.QUARANTINE)))
 
 
 def reap_leases(index: Index, slots: Slots, *, own: bool = False) -> int:
@@ -289,7 +299,7 @@ def reap_leases(index: Index, slots: Slots, *, own: bool = False) -> int:
             if is_dead(row)
         ]
         for segment in dead:
-            release_lease(txn, segment, is_dead=True)
+            release_lease(txn, segment)
     return len(dead)
 
 

@@ -26,6 +26,7 @@ from objstore.engine.sharing import Slots, SoleLock
 from objstore.engine.space import Space, reap_leases
 from objstore.entropy import Entropy, SystemEntropy
 from objstore.errors import (
+    InvalidArgumentError,
     NoSuchBucketError,
     StoreClosedError,
     StoreError,
@@ -108,6 +109,25 @@ class ObjectStore:
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
         folder = Folder(Path(path))
         opened = open_folder(folder, config, clock, entropy, device)
+        try:
+            return cls._share(opened, folder, config, clock, entropy, create_buckets)
+        except BaseException as error:
+            opened.release()
+            if isinstance(error, OSError):
+                raise StoreFullError(f"the store cannot be opened: {error}") from error
+            raise
+
+    @classmethod
+    def _share(
+        cls,
+        opened: Opened,
+        folder: Folder,
+        config: StoreConfig,
+        clock: Clock,
+        entropy: Entropy,
+        create_buckets: bool,
+    ) -> ObjectStore:
+        """Join the processes that have the store open."""
         layout = Layout.of(opened.superblock)
         slots = Slots(folder.run / "slots")
         space_path = folder.path if opened.owns_device else None
@@ -167,12 +187,9 @@ class ObjectStore:
             with contextlib.suppress(OSError):
                 core.index.sync()
                 mark(self._folder, opened.superblock, is_clean=True)
-        core.index.close()
         core.slots.close()
         core.maintenance_lock.close()
-        if opened.owns_device:
-            opened.device.close()
-        opened.lock.close()
+        opened.release()
 
     def __enter__(self) -> Self:
         return self
@@ -248,10 +265,13 @@ class ObjectStore:
             EntityTooLargeError: over 5 GiB in one piece.
         """
         core = self._open_core()
-        if (
-            isinstance(data, (bytes, bytearray, memoryview))
-            and len(data) <= core.config.log_inline_bytes
-        ):
+        if isinstance(data, str):
+            raise InvalidArgumentError("an object is made of bytes, not of text: encode it", "data")
+        size_bytes = None
+        if isinstance(data, (bytes, bytearray, memoryview)):
+            size_bytes = memoryview(data).nbytes
+        if size_bytes is not None and size_bytes <= core.config.log_inline_bytes:
+            assert isinstance(data, (bytes, bytearray, memoryview))
             body = bytes(data)  # a copy of what the caller may change; free for bytes
             operation = put.small_put(
                 core, bucket, key, body, attributes, conditions, checksums, None
@@ -265,7 +285,6 @@ class ObjectStore:
                 records = core.commit(operation)
             return put.put_info(operation, records[0])
         buckets.ensure(core, bucket, key)
-        size_bytes = len(data) if isinstance(data, (bytes, bytearray)) else None
         with self.open_put(
             bucket, key, size_bytes=size_bytes, attributes=attributes, conditions=conditions
         ) as stream:

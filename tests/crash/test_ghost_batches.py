@@ -8,16 +8,21 @@ log alone must say which of the two counts.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from blockdev import MemoryDevice
+from blockdev import DeviceFullError, DeviceIOError, MemoryDevice
 from blockdev.device import Buffer
 from blockdev.filters import Passthrough
 from objstore import ObjectStore
 from objstore.config import KIB
+from objstore.engine.compaction import compact_data_segment, segments_of
+from objstore.errors import StoreUnavailableError
+from objstore.index.schema import SEGMENT_DATA
 from tests.crash.tiny import (
     TINY,
     assert_clean,
@@ -117,3 +122,55 @@ def test_ghosts_everywhere(seed: int) -> None:
             store = lose_index(store, folder, device)
             assert contents(store, BUCKET) == known
         store.close()
+
+
+# --- ghosts of the living -------------------------------------------------------------
+
+
+class LateFailure(Passthrough):
+    """Does a durable write in full and then says that it failed, when told to."""
+
+    fails = 0
+
+    def write(self, offset_bytes: int, data: Buffer, *, fua: bool = False) -> None:
+        super().write(offset_bytes, data, fua=fua)
+        if fua and self.fails:
+            self.fails -= 1
+            raise self.error
+
+    error: Exception = DeviceIOError("the bytes are in the cache, the medium has said no")
+
+
+@pytest.mark.parametrize("error", [DeviceIOError("late"), DeviceFullError("late")])
+@pytest.mark.parametrize("operation", ["put", "move"])
+def test_what_a_refused_batch_refers_to_stays_until_another_takes_its_place(
+    error: Exception, operation: str, tmp_path: Path
+) -> None:
+    """The writer lives, gives its space back, and the batch comes back in a replay."""
+    device = LateFailure(MemoryDevice(CONFIG.device_bytes))
+    device.error = error
+    store = open_tiny(tmp_path, device, CONFIG)
+    old, new = pattern(1, 50_000), pattern(2, 55_000)
+    store.put(BUCKET, "key", old)
+    store.put(BUCKET, "neighbour", old)
+    with store._core.index.read() as txn:
+        (segment,) = [name for name, row in segments_of(txn) if row.kind == SEGMENT_DATA]
+    store._core.space.end_all()
+    device.fails = 2  # a store that is full tries a second time
+    act: Callable[[], object] = partial(store.put, BUCKET, "key", new)
+    if operation == "move":
+        act = partial(compact_data_segment, store._core, segment)
+    with pytest.raises(StoreUnavailableError):
+        act()
+    assert device.fails < 2
+    device.fails = 0
+    store.close()
+    store = open_tiny(tmp_path, device, CONFIG)  # one whose device failed must be reopened
+    store._core.reclaim()  # gives back what nobody can need
+    assert contents(store, BUCKET) == {"key": old, "neighbour": old}
+    store = lose_index(store, tmp_path, device)  # type: ignore[arg-type]
+    found = contents(store, BUCKET)
+    assert found["neighbour"] == old
+    assert found["key"] in ((old, new) if operation == "put" else (old,))
+    assert_clean(store)
+    store.close()
