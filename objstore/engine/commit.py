@@ -25,7 +25,7 @@ from typing import Protocol
 from blockdev import BlockDevice, Clock, DeviceError, DeviceFullError
 from objstore.config import StoreConfig
 from objstore.engine.apply import Applier
-from objstore.engine.space import FOR_WRITES, allocate, free_segments
+from objstore.engine.space import FOR_WRITES, allocate, free_segments, held_back
 from objstore.errors import (
     InvalidArgumentError,
     StoreClosedError,
@@ -415,7 +415,8 @@ class Committer:
         if roll.record is None:
             is_low = txn.get(keys.LOW) is not None
         else:
-            is_low = free_segments(txn, self._layout, FOR_WRITES) < FOR_WRITES
+            wanted = held_back(self._layout, FOR_WRITES)
+            is_low = free_segments(txn, self._layout, wanted) < wanted
             if is_low:
                 txn.put(keys.LOW, b"")
             else:

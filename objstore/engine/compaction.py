@@ -411,14 +411,17 @@ def compact_data_segment(core: Core, segment: int) -> int:
         }
     for extent in sorted(extents, key=lambda extent: extent.offset_bytes):
         writer = ExtentWriter(core, extent.length_bytes, FOR_MOVES)
+        is_doubtful = False
         try:
             for piece in verified_pieces(core, extent):
                 writer.write(piece)
             writer.finish()
             core.flush()
+            is_doubtful = True
             core.committer.commit(MoveExtent(core, segment, extent, writer.extents))
+            is_doubtful = False
         finally:
-            writer.settle()
+            writer.settle(is_doubtful=is_doubtful)
     return len(extents)
 
 

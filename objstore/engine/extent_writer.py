@@ -74,11 +74,14 @@ class ExtentWriter:
         except DeviceError as error:
             raise self._core.device_failure(error) from error
 
-    def settle(self) -> None:
-        """The extents are committed, or not wanted any more; idempotent."""
+    def settle(self, *, is_doubtful: bool) -> None:
+        """The extents are committed, or not wanted any more; idempotent.
+
+        `is_doubtful`: as in `Space.settle`.
+        """
         ranges, self._ranges = self._ranges, []
         for reserved in ranges:
-            self._core.space.settle(reserved)
+            self._core.space.settle(reserved, is_doubtful=is_doubtful)
 
     def _open(self) -> None:
         """Reserve the next extent."""

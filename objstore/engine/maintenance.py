@@ -25,7 +25,7 @@ from objstore.engine.compaction import (
 )
 from objstore.engine.core import Core, tail_of
 from objstore.engine.extents import stored_bytes
-from objstore.engine.space import FOR_WRITES, free_segments, waits_for_a_batch
+from objstore.engine.space import FOR_WRITES, free_segments, held_back, waits_for_a_batch
 from objstore.errors import CorruptionError, StoreError, StoreFullError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
@@ -181,7 +181,7 @@ class Maintenance:
             return tail_of(txn).next_lsn
 
     def _has_room(self) -> bool:
-        return self._free_segments() > FOR_WRITES
+        return self._free_segments() > held_back(self._core.layout, FOR_WRITES)
 
     def _free_segments(self) -> int:
         """How many segments are free, as far as that matters here."""

@@ -225,7 +225,7 @@ class PartStream(BodyStream):
                 rows.checksum_rows(checksums),
                 self._durable_extents(),
             )
-            (record,) = self._core.commit(PutPart(self._core, self._bucket, self._key, body))
+            record = self._commit(PutPart(self._core, self._bucket, self._key, body))
         finally:
             self.abort()
         return rows.part_info(schema.decode_part(record.body))

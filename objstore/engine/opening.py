@@ -48,7 +48,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LOCK_WAIT_NS = 60 * 1_000_000_000
 _LOCK_POLL_NS = 5_000_000
 _MIN_SEGMENT_BYTES = 64 * 1024
-_MIN_SEGMENTS = 8  # two of the log, three held back, and three to hold something
+_MIN_SEGMENTS = 4
 
 
 @dataclass(slots=True)

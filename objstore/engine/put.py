@@ -14,7 +14,7 @@ from xxhash import xxh3_64_intdigest
 from blockdev import Buffer
 from objstore.config import MAX_PUT_BYTES
 from objstore.engine import rows
-from objstore.engine.commit import Decision
+from objstore.engine.commit import Decision, Operation
 from objstore.engine.conditions import check_write
 from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.extent_writer import ExtentWriter
@@ -221,6 +221,7 @@ class BodyStream:
         self._writer: ExtentWriter | None = None
         self._is_finished = False
         self._is_settled = False
+        self._is_doubtful = False
         self.size_bytes = 0
 
     @property
@@ -295,12 +296,19 @@ class BodyStream:
         self._core.flush()
         return self._writer.extents
 
+    def _commit(self, operation: Operation) -> Record:
+        """Commit the one record of `operation`, which refers to the bytes."""
+        self._is_doubtful = True
+        (record,) = self._core.commit(operation)
+        self._is_doubtful = False
+        return record
+
     def abort(self) -> None:
         """Give the bytes up; idempotent, and nothing after a commit."""
         if not self._is_settled:
             self._is_settled = True
             if self._writer is not None:
-                self._writer.settle()
+                self._writer.settle(is_doubtful=self._is_doubtful)
 
     def _check_limit(self, size_bytes: int) -> None:
         if size_bytes > self.limit_bytes:
@@ -362,7 +370,7 @@ class PutStream(BodyStream):
                 xxh3_64_intdigest(payload) if payload else 0,
                 self._durable_extents(),
             )
-            (record,) = self._core.commit(operation)
+            record = self._commit(operation)
         finally:
             self.abort()
         return info_of(self._bucket, record)

@@ -35,6 +35,11 @@ batches, take at most two.
 """
 
 
+def held_back(layout: Layout, leaves: int) -> int:
+    """How many segments that is on this device: at most an eighth of a small one."""
+    return min(leaves, layout.segment_count // 8)
+
+
 def _taken(txn: ReadTransaction, first: int) -> Iterator[tuple[int, int]]:
     """(segment, run) of all that is in use from segment `first` on, ascending."""
 
@@ -99,6 +104,7 @@ def allocate(txn: WriteTransaction, layout: Layout, run: int, leaves: int) -> in
     scan of the whole device each time.
     """
     found = find_free(txn, layout, run, _hint(txn))
+    leaves = held_back(layout, leaves)
     if found >= 0 and free_segments(txn, layout, leaves, range(found, found + run)) < leaves:
         return -1
     if found >= 0 and run == 1:
@@ -118,6 +124,7 @@ class Lease:
     """Adjacent data segments that this process writes into.
 
     `cursor`: where the next range begins; `pending`: ranges not yet settled.
+    `is_doubtful`: a batch that refers to it was refused, and may be on the device.
     """
 
     segment: int
@@ -125,6 +132,7 @@ class Lease:
     end: int
     pending: int = 0
     is_sealed: bool = False
+    is_doubtful: bool = False
 
 
 @dataclass(slots=True)
@@ -201,10 +209,14 @@ class Space:
                 reserved.lease.cursor = reserved.offset_bytes + align_up(used_bytes)
                 reserved.length_bytes = align_up(used_bytes)
 
-    def settle(self, reserved: Range) -> None:
-        """The range's extent is committed, or its bytes are not wanted any more."""
+    def settle(self, reserved: Range, *, is_doubtful: bool) -> None:
+        """The range's extent is committed, or its bytes are not wanted any more.
+
+        `is_doubtful`: the commit was tried and failed; see `release_lease`.
+        """
         with self._mutex:
             reserved.lease.pending -= 1
+            reserved.lease.is_doubtful |= is_doubtful
             self._release_if_done(reserved.lease)
 
     def end_all(self) -> None:
@@ -241,20 +253,20 @@ class Space:
             return
         try:
             with self._index.write() as txn:
-                release_lease(txn, lease.segment)
+                release_lease(txn, lease.segment, is_doubtful=lease.is_doubtful)
         except IndexFullError:
             return  # the lease stands until the store is closed; what is in it is safe
         self._leases.discard(lease)
 
 
-def release_lease(txn: WriteTransaction, segment: int) -> None:
+def release_lease(txn: WriteTransaction, segment: int, *, is_doubtful: bool) -> None:
     """End a lease; segments with nothing alive in them go to quarantine.
 
-    The writer may have got its batch onto the device and no further: its process died,
-    or the index had no room, or the device said that it failed and had not.  Such a
-    batch, at the very end of the log, comes back in a replay, and what it refers to
-    must still be there.  So these segments stay as they are until another batch has
-    been written over it: quarantine by the number of the next one.
+    `is_doubtful`: a writer may have got its batch onto the device and no further: its
+    process died, or the index had no room, or the device said that it failed and had
+    not.  Such a batch, at the very end of the log, comes back in a replay, and what it
+    refers to must still be there.  So these segments stay as they are until another
+    batch has been written over it: quarantine by the number of the next one.
     """
     row = txn.get(keys.lease(segment))
     if row is None:
@@ -266,7 +278,7 @@ def release_lease(txn: WriteTransaction, segment: int) -> None:
     if used_run < run:
         tail = txn.get(keys.TAIL)
         next_seq = Tail.unpack(tail).next_seq if tail else 1
-        key = keys.quarantine(next_seq, segment + used_run)
+        key = keys.quarantine(next_seq if is_doubtful else next_seq - 1, segment + used_run)
         txn.put(key, (run - used_run).to_bytes(4, "little"))
 
 
@@ -299,7 +311,7 @@ def reap_leases(index: Index, slots: Slots, *, own: bool = False) -> int:
             if is_dead(row)
         ]
         for segment in dead:
-            release_lease(txn, segment)
+            release_lease(txn, segment, is_doubtful=True)
     return len(dead)
 
 
@@ -336,6 +348,7 @@ def release_quarantine(index: Index, device: BlockDevice, layout: Layout, slots:
             for key, segment, _run in ripe:
                 txn.delete(key)
                 lower_hint(txn, segment)
-            if free_segments(txn, layout, FOR_WRITES) == FOR_WRITES:
+            wanted = held_back(layout, FOR_WRITES)
+            if free_segments(txn, layout, wanted) == wanted:
                 txn.delete(keys.LOW)
     return len(ripe)

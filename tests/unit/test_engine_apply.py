@@ -243,8 +243,10 @@ class World:
 
 
 def rows_of(index: MemoryIndex) -> list[tuple[bytes, bytes]]:
+    """All but counters of nothing: a replay meets the bucket's own record, this log has none."""
     with index.read() as txn:
-        return [*txn.scan(b"\x00", keys.RUNTIME)]
+        rows = [*txn.scan(b"\x00", keys.RUNTIME)]
+    return [(key, row) for key, row in rows if any(row) or not key.startswith(b"n")]
 
 
 @given(CHANGES)
