@@ -12,27 +12,68 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
+from objstore.config import MAX_KEY_BYTES
 from objstore.s3.errors import S3Error, invalid_argument, key_too_long
+from objstore.s3.headers import METADATA_PREFIX
 from objstore.s3.http import Context, Request
 from objstore.s3.names import bucket_of_host, decode, split_path
 from objstore.s3.operation import Kind, Level, Operation
+from objstore.s3.refusals import SUSPECT_HEADERS
 from objstore.s3.table import OPERATIONS, SUBRESOURCES
 
-MAX_KEY_BYTES = 1024
+# Authentication in the query string, in the case that objstore.auth reads, and judges.
+_CLAIMS = frozenset(("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"))
+_PRESIGN = _CLAIMS | {
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Security-Token",
+}
+_SIGNATURE = "X-Amz-Signature"
 
-# Authentication in the query string, in its three generations.  objstore.auth judges them.
-_PRESIGN = frozenset(
-    (
-        "x-amz-algorithm",
-        "x-amz-credential",
-        "x-amz-date",
-        "x-amz-expires",
-        "x-amz-signedheaders",
-        "x-amz-signature",
-        "x-amz-security-token",
-    )
-)
-_LEGACY_PRESIGN = frozenset(("AWSAccessKeyId", "Signature", "Expires"))
+# Headers of the offered operations that a presigner may move into the query, with those that
+# are refused wherever they stand, and those that say how a body is sent.  All others of the
+# model belong to operations that are not offered.
+HOISTABLE = frozenset(name for name in SUSPECT_HEADERS if name.startswith(b"x-amz-")) | {
+    b"x-amz-bypass-governance-retention",
+    b"x-amz-checksum-algorithm",
+    b"x-amz-checksum-mode",
+    b"x-amz-checksum-type",
+    b"x-amz-content-sha256",
+    b"x-amz-copy-source-if-match",
+    b"x-amz-copy-source-if-modified-since",
+    b"x-amz-copy-source-if-none-match",
+    b"x-amz-copy-source-if-unmodified-since",
+    b"x-amz-decoded-content-length",
+    b"x-amz-metadata-directive",
+    b"x-amz-mfa",
+    b"x-amz-mp-object-size",
+    b"x-amz-object-annotation-directive",
+    b"x-amz-optional-object-attributes",
+    b"x-amz-request-payer",
+    b"x-amz-sdk-checksum-algorithm",
+    b"x-amz-source-expected-bucket-owner",
+    b"x-amz-storage-class",
+    b"x-amz-tagging",
+    b"x-amz-tagging-directive",
+    b"x-amz-trailer",
+    b"x-amz-user-agent",
+    *(
+        b"x-amz-checksum-" + name
+        for name in (
+            b"crc32",
+            b"crc32c",
+            b"crc64nvme",
+            b"md5",
+            b"sha1",
+            b"sha256",
+            b"sha512",
+            b"xxhash3",
+            b"xxhash64",
+            b"xxhash128",
+        )
+    ),
+}
 
 
 def _index(rows: Iterable[Operation]) -> dict[tuple[str, str], tuple[Operation, ...]]:
@@ -160,21 +201,41 @@ def _invalid_uri(raw_path: bytes) -> S3Error:
 
 
 def _read_query(request: Request) -> None:
-    for raw_pair in request.raw_query.split(b"&"):
+    """Take the query apart: authentication, hoisted headers, and what selects or parametrises.
+
+    Without a signature nobody hoisted anything: then an ``x-amz-*`` is a parameter like
+    any other, and one that no operation knows.
+    """
+    found = _decoded_pairs(request.raw_query)
+    names = {name for name, _ in found}
+    is_presigned = _SIGNATURE in names
+    ignored = {"x-id"} if names.isdisjoint(_CLAIMS) else {"x-id", *_PRESIGN}
+    for name, value in found:
+        if name in ignored:
+            continue
+        lower = name.lower()
+        if is_presigned and _is_hoistable(lower):
+            _hoisted_header(request, lower, value)
+        else:
+            request.query.append((name, value))
+
+
+def _decoded_pairs(raw_query: bytes) -> list[tuple[str, str]]:
+    found = []
+    for raw_pair in raw_query.split(b"&"):
         if not raw_pair:
             continue
         raw_name, _, raw_value = raw_pair.partition(b"=")
         try:
-            name, value = _decode_query(raw_name), _decode_query(raw_value)
+            found.append((_decode_query(raw_name), _decode_query(raw_value)))
         except UnicodeDecodeError:
-            raise _invalid_uri(request.raw_query) from None
-        lower = name.lower()
-        if lower in _PRESIGN or name in _LEGACY_PRESIGN or lower == "x-id":
-            continue
-        if lower.startswith("x-amz-"):
-            _hoisted_header(request, lower, value)
-        else:
-            request.query.append((name, value))
+            raise _invalid_uri(raw_query) from None
+    return found
+
+
+def _is_hoistable(name: str) -> bool:
+    raw = name.encode("utf-8")
+    return raw in HOISTABLE or raw.startswith(METADATA_PREFIX)
 
 
 def _hoisted_header(request: Request, name: str, value: str) -> None:

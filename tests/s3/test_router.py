@@ -177,13 +177,56 @@ def test_signing_parameters_choose_nothing() -> None:
 def test_a_header_in_a_presigned_query_counts_as_a_header() -> None:
     s3 = S3()
     s3("PUT", "/bucket")
-    refused = s3("PUT", "/bucket/key", b"", query="X-Amz-Server-Side-Encryption=aws%3Akms")
+    kms = "X-Amz-Server-Side-Encryption=aws%3Akms&X-Amz-Signature=s"
+    refused = s3("PUT", "/bucket/key", b"", query=kms)
     assert refused.status == 501
-    assert s3("PUT", "/bucket/key", b"", query="x-amz-meta-colour=red").status == 200
+    assert refused.text("Header") == "x-amz-server-side-encryption"
+    red = "x-amz-meta-colour=red&X-Amz-Signature=s"
+    assert s3("PUT", "/bucket/key", b"", query=red).status == 200
     assert s3("GET", "/bucket/key").headers["x-amz-meta-colour"] == "red"
     both = {"x-amz-meta-colour": "blue"}
-    s3("PUT", "/bucket/key", b"", query="x-amz-meta-colour=red", headers=both)
+    s3("PUT", "/bucket/key", b"", query=red, headers=both)
     assert s3("GET", "/bucket/key").headers["x-amz-meta-colour"] == "blue"
+
+
+@pytest.mark.parametrize("method", SUBRESOURCE_METHODS)
+@pytest.mark.parametrize(
+    "query",
+    [
+        "x-amz-unknown-op=1",
+        "x-amz-unknown-op",
+        "X-Amz-Unknown-Op=1&X-Amz-Signature=s",
+        "x-amz-metadata=1&X-Amz-Signature=s",
+        "x-amz-rename-source-if-match=a&X-Amz-Signature=s",
+        "x-amz-meta-colour=red",  # nothing is hoisted without a signature
+        "x-amz-acl=private",
+        "x-amz-copy-source=bucket%2Fkey",
+        "X-Amz-Date=20260101T000000Z",  # nor is anything signed in the query
+        "x-amz-signature=s",
+        "Expires=1",
+    ],
+)
+def test_amz_parameters_that_are_no_hoisted_headers_are_refused(method: str, query: str) -> None:
+    s3 = S3()
+    s3("PUT", "/empty")
+    s3("PUT", "/bucket")
+    s3("PUT", "/bucket/key", b"data")
+    for path in ("/", "/empty", "/bucket/key"):
+        reply = s3(method, path, query=query)
+        assert reply.status == 501, path
+        name = query.partition("=")[0]
+        assert method == "HEAD" or name in (reply.text("Message") or "")
+    assert s3("HEAD", "/empty").status == 200
+    assert s3("GET", "/bucket/key").body == b"data"
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_every_amz_header_of_an_offered_operation_may_be_hoisted(name: str) -> None:
+    shape = MODEL.operation_model(name).input_shape
+    for member in () if shape is None else shape.members.values():
+        header = member.serialization.get("name", "").lower().encode()
+        if member.serialization.get("location") == "header" and header.startswith(b"x-amz-"):
+            assert header in router.HOISTABLE
 
 
 def test_a_method_that_s3_does_not_have() -> None:
