@@ -38,6 +38,11 @@ STORAGE_CLASSES = frozenset(
 # would be a one-way street, so they are refused.
 ARCHIVE_CLASSES = frozenset(("GLACIER", "DEEP_ARCHIVE"))
 
+# No object reaches this offset, so a range may be cut to it; 19 digits, which also keep int()
+# cheap on hostile input.
+_MAX_OFFSET = 2**63 - 1
+_MAX_DIGITS = 19
+
 _ETAG_STRIP = ' \t"'
 
 
@@ -180,12 +185,28 @@ def byte_range(value: str | None) -> ByteRange | None:
     if not dash:
         return None
     if not first:
-        return ByteRange(suffix_bytes=int(last)) if _is_number(last) else None
-    if not _is_number(first) or (last and not _is_number(last)):  # a second range ends up here
+        suffix = _offset(last)
+        return None if suffix is None else ByteRange(suffix_bytes=suffix)
+    start, end = _offset(first), _offset(last) if last else None
+    if start is None or (last and end is None):  # a second range ends up here
         return None
-    if last and int(last) < int(first):
+    if last and _magnitude(last) < _magnitude(first):
         return None
-    return ByteRange(int(first), int(last) if last else None)
+    return ByteRange(start, end)
+
+
+def _offset(text: str) -> int | None:
+    """A number of any length, cut to `_MAX_OFFSET`; None for what is no number."""
+    if not text.isascii() or not text.isdigit():
+        return None
+    length, digits = _magnitude(text)
+    return min(int(digits or "0"), _MAX_OFFSET) if length <= _MAX_DIGITS else _MAX_OFFSET
+
+
+def _magnitude(text: str) -> tuple[int, str]:
+    """What orders numbers by size without making integers of them."""
+    digits = text.lstrip("0")
+    return len(digits), digits
 
 
 def copy_source_range(value: str) -> ByteRange:
@@ -213,5 +234,4 @@ def integer(text: str, limit: int) -> int | None:
 
 
 def _is_number(text: str) -> bool:
-    # 19 digits hold every offset there is, and keep int() cheap on hostile input
-    return text.isascii() and text.isdigit() and len(text) <= 19
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
