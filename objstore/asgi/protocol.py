@@ -24,7 +24,7 @@ import socket
 import urllib.parse
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import httptools
 from uvicorn.config import Config
@@ -32,7 +32,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from objstore.asgi.exchange import CONTINUE, Exchange
 from objstore.asgi.sink import BodySink
-from objstore.asgi.state import FrontState
+from objstore.asgi.state import FrontState, redacted
 from objstore.config import KIB
 from objstore.s3.errors import S3Error, header_not_implemented
 
@@ -298,7 +298,7 @@ class FrontProtocol(HttpToolsProtocol):
         else:
             self._fail_parse(header_not_implemented("Transfer-Encoding"))
 
-    def _fail_parse(self, refusal: S3Error) -> None:
+    def _fail_parse(self, refusal: S3Error) -> NoReturn:
         self.refusal = refusal
         raise ParseStoppedError(refusal.code)
 
@@ -329,8 +329,7 @@ class FrontProtocol(HttpToolsProtocol):
     def _make_scope(self, version: str) -> dict[str, Any]:
         raw_path, _, query = self.url.partition(b"?")
         if raw_path[:1] != b"/" and raw_path != b"*":
-            target = httptools.parse_url(self.url)
-            raw_path, query = target.path or b"/", target.query or b""
+            raw_path, query = self._absolute_target()
         path = raw_path.decode("ascii")
         return {
             "type": "http",
@@ -347,6 +346,14 @@ class FrontProtocol(HttpToolsProtocol):
             "headers": self.headers,
             "state": self.app_state.copy(),
         }
+
+    def _absolute_target(self) -> tuple[bytes, bytes]:
+        """Path and query of a target that names its origin as well."""
+        try:
+            target = httptools.parse_url(self.url)
+        except httptools.HttpParserInvalidURLError:
+            self._fail_parse(S3Error("BadRequest"))
+        return target.path or b"/", target.query or b""
 
     def _schedule(self, exchange: Exchange) -> None:
         if self.active is None:
@@ -441,7 +448,7 @@ class FrontProtocol(HttpToolsProtocol):
         client = f"{self.client[0]}:{self.client[1]}" if self.client else "-"
         target = scope["raw_path"]
         if scope["query_string"]:
-            target = target + b"?" + scope["query_string"]
+            target = target + b"?" + redacted(scope["query_string"])
         self.server_state.log_request(
             client, scope["method"], target, exchange.status, exchange.sent_bytes
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -244,6 +245,8 @@ def test_a_client_that_has_finished_sending_gets_its_answer(connection: RawConne
         b"GET /x HTTP/1.1\r\nhost: h\r\nx-a: \x01\r\n\r\n",
         b"GET /x y HTTP/1.1\r\nhost: h\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\nhost: h\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nhost: h\r\n\r\n",
+        b"GET http://h:99999999/x HTTP/1.1\r\nhost: h\r\n\r\n",
         b"GET /x HTTP/3.7\r\nhost: h\r\n\r\n",
         b"GET /x HTTP/1.1\nhost: h\n\n",
         b"NONSENSE\r\n\r\n",
@@ -253,7 +256,11 @@ def test_a_client_that_has_finished_sending_gets_its_answer(connection: RawConne
     ],
 )
 def test_what_is_not_http_is_refused_and_closed(
-    request_bytes: bytes, connection: RawConnection, url: str, app: EchoApp
+    request_bytes: bytes,
+    connection: RawConnection,
+    url: str,
+    app: EchoApp,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     connection.send(request_bytes)
     answer = connection.read()
@@ -262,7 +269,37 @@ def test_what_is_not_http_is_refused_and_closed(
     assert answer.headers["x-amz-request-id"]
     assert connection.ends()
     assert not app.requests
+    assert not caplog.records, "strangers fill the log"
     assert_alive(url)
+
+
+@pytest.mark.parametrize(
+    ("query", "logged"),
+    [
+        (b"prefix=a&delimiter", b"prefix=a&delimiter"),
+        (
+            b"X-Amz-Date=d&X-Amz-Credential=AK%2F1&X-Amz-Signature=beef&X-Amz-Security-Token=t",
+            b"X-Amz-Date=d&X-Amz-Credential=REDACTED&X-Amz-Signature=REDACTED"
+            b"&X-Amz-Security-Token=REDACTED",
+        ),
+        (b"X%2damz-Signatur%65=beef", b"X%2damz-Signatur%65=REDACTED"),
+        (
+            b"AWSAccessKeyId=AK&Signature=s%3D&Expires=9",
+            b"AWSAccessKeyId=REDACTED&Signature=REDACTED&Expires=9",
+        ),
+    ],
+)
+def test_the_access_log_does_not_tell_what_signs_a_url(
+    query: bytes, logged: bytes, app: EchoApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "objstore.access")
+    state = FrontState(PATIENT, access_log=True)
+    with BackgroundServer(app, state) as server, RawConnection(server.url) as connection:
+        connection.send(b"GET /x?%s HTTP/1.1\r\nhost: h\r\n\r\n" % query)
+        assert connection.read().status == 200
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert f'"GET /x?{logged.decode()}" 200' in line
+    assert app.requests[0]["query_string"] == query
 
 
 @pytest.mark.parametrize(
