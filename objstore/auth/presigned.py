@@ -67,7 +67,7 @@ def has_credentials(pairs: Pairs) -> bool:
     if not names.isdisjoint(_SIGV2_MARKS):
         raise InvalidAuthRequestError(
             "The authorization mechanism you have provided is not supported. "
-            "Please use AWS4-HMAC-SHA256."
+            "Please use AWS4-HMAC-SHA256 (aws configure set default.s3.signature_version s3v4)."
         )
     return False
 

@@ -173,7 +173,7 @@ def _refuse_algorithm(algorithm: bytes, value: bytes) -> NoReturn:
     if algorithm == b"AWS":  # Signature Version 2
         raise InvalidAuthRequestError(
             "The authorization mechanism you have provided is not supported. "
-            "Please use AWS4-HMAC-SHA256."
+            "Please use AWS4-HMAC-SHA256 (aws configure set default.s3.signature_version s3v4)."
         )
     raise InvalidAuthArgumentError(
         "Unsupported Authorization Type", "Authorization", value.decode("latin-1")

@@ -112,7 +112,11 @@ def test_version_2_is_told_what_to_use_instead(endpoint: Endpoint, bucket: str) 
     old = endpoint.client(signature_version="s3")
     url = old.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
     assert "AWSAccessKeyId" in url
-    assert refusal(url) == (400, "InvalidRequest")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        fetch(url)
+    body = refused.value.read()
+    assert (refused.value.code, b"<Code>InvalidRequest</Code>" in body) == (400, True)
+    assert b"aws configure set default.s3.signature_version s3v4" in body
 
 
 def test_a_part(s3: Any, bucket: str) -> None:
