@@ -58,7 +58,7 @@ class StoreConfig:
     batch_bytes: int = 4 * MIB
     batch_ops: int = 256
     queue_ops: int = 4096
-    zero_ahead_bytes: int = 1 * MIB
+    zero_ahead_bytes: int = 256 * KIB
     io_bytes: int = 1 * MIB
     checksum_chunk_bytes: int = 64 * KIB
     checkpoint_log_bytes: int = 256 * MIB
