@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from blockdev import DeviceError
 from blockdev.clock import SystemClock
 from objstore.asgi import process
 from objstore.asgi.server import FrontServer
@@ -71,7 +72,7 @@ def run_process(
     process.tune()
     try:
         store = ObjectStore.open(settings.data_dir, create_buckets=False)
-    except (StoreError, OSError) as error:
+    except (StoreError, DeviceError, OSError) as error:
         logger.error("cannot open the store in %s: %s", settings.data_dir, error)
         return EXIT_NOT_STARTED
     with store:

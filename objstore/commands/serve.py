@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import shlex
 import socket
 import sys
@@ -23,6 +24,8 @@ from objstore.entropy import SystemEntropy
 
 if TYPE_CHECKING:
     from objstore.asgi.launch import Settings
+
+_REGION = re.compile("[a-z0-9-]{1,32}")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,7 +47,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--port", type=_port, default=9000, help="port to bind, 0 for any that is free (9000)"
     )
     parser.add_argument("--workers", type=_workers, default=1, help="server processes (1)")
-    parser.add_argument("--region", default="us-east-1", help="region to answer for (us-east-1)")
+    parser.add_argument(
+        "--region", type=_region, default="us-east-1", help="region to answer for (us-east-1)"
+    )
     parser.add_argument(
         "--domain",
         action="append",
@@ -57,37 +62,61 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError
-    return port
+    return _number("a port", text, 0, 65535)
 
 
 def _workers(text: str) -> int:
-    workers = int(text)
-    if not 1 <= workers <= 256:
-        raise ValueError
-    return workers
+    return _number("a number of processes", text, 1, 256)
+
+
+def _number(what: str, text: str, least: int, most: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {least} to {most}")
+    return number
+
+
+def _region(text: str) -> str:
+    if not _REGION.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a region's name: 1 to 32 of the characters a-z, 0-9 and '-'"
+        )
+    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop; the exit status."""
-    from objstore.asgi.launch import Settings, serve
-    from objstore.asgi.server import bind, url_of
+    from objstore.asgi.server import bind
 
     _log_to_stderr(arguments.access_log)
     data_dir = Path(arguments.data_dir)
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        keys = root_keys(data_dir, os.environ, SystemEntropy())
+        # First of all: without its port the server leaves neither a folder nor keys behind.
         listener = bind(arguments.host, arguments.port)
-    except CredentialsError as error:
-        return _fail(str(error))
     except socket.gaierror as error:
         return _fail(f"cannot listen on {arguments.host}: {error.strerror}")
     except OSError as error:
-        where = error.filename or f"{arguments.host}:{arguments.port}"
-        return _fail(f"cannot use {where}: {error.strerror}")
+        return _fail(f"cannot use {arguments.host}:{arguments.port}: {error.strerror}")
+    with listener:
+        try:
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            keys = root_keys(data_dir, os.environ, SystemEntropy())
+        except CredentialsError as error:
+            return _fail(str(error))
+        except OSError as error:
+            return _fail(f"cannot use {error.filename or data_dir}: {error.strerror}")
+        return _serve(arguments, data_dir, keys, listener)
+
+
+def _serve(
+    arguments: argparse.Namespace, data_dir: Path, keys: RootKeys, listener: socket.socket
+) -> int:
+    from objstore.asgi.launch import Settings, serve
+    from objstore.asgi.server import url_of
+
     settings = Settings(
         data_dir=data_dir,
         access_key=keys.access_key,
@@ -99,7 +128,19 @@ def run(arguments: argparse.Namespace) -> int:
         config=ServerConfig(),
     )
     url = url_of(listener)
-    return serve(settings, listener, on_ready=lambda: _announce(url, settings, keys))
+    is_announced = False
+
+    def on_ready() -> None:
+        nonlocal is_announced
+        is_announced = True
+        _announce(url, settings, keys)
+
+    try:
+        return serve(settings, listener, on_ready=on_ready)
+    finally:
+        if keys.is_new and not is_announced:
+            # The next start finds them kept and shows them no more.
+            _print(_key_lines(keys))
 
 
 def _fail(message: str) -> int:
@@ -122,30 +163,37 @@ def _log_to_stderr(access_log: bool) -> None:
 
 
 def _announce(url: str, settings: Settings, keys: RootKeys) -> None:
-    """Print where the endpoint is and how to use it.
-
-    stdout may be closed or a full disk by now; the server serves all the same.
-    """
+    """Print where the endpoint is and how to use it."""
     aws = f"aws --endpoint-url {url}"
     lines = [
         f"objstore serves {settings.data_dir} on {url} (region {settings.region})",
         "",
-        f"  access key  {keys.access_key}",
-        f"  secret key  {_secret_line(keys)}",
+        *_key_lines(keys),
         "",
         "Try it:",
         "",
         f"  {_export_line(keys)}",
-        f"  export AWS_DEFAULT_REGION={settings.region}",
+        f"  export AWS_DEFAULT_REGION={shlex.quote(settings.region)}",
         f"  {aws} s3 mb s3://hello",
         f"  echo 'Hello!' | {aws} s3 cp - s3://hello/world.txt",
         f"  {aws} s3 ls s3://hello",
         "",
     ]
+    if not _print(lines):
+        logging.getLogger("objstore.server").warning("serving on %s", url)
+
+
+def _print(lines: list[str]) -> bool:
+    """Print; False when stdout is closed or a full disk, and the server serves all the same."""
     try:
         print("\n".join(lines), flush=True)
     except OSError:
-        logging.getLogger("objstore.server").warning("serving on %s", url)
+        return False
+    return True
+
+
+def _key_lines(keys: RootKeys) -> list[str]:
+    return [f"  access key  {keys.access_key}", f"  secret key  {_secret_line(keys)}"]
 
 
 def _secret_line(keys: RootKeys) -> str:

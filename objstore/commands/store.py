@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from pathlib import Path
 
+from blockdev import DeviceError
 from objstore.errors import StoreError
 
 CLEAN, FOUND = 0, 1
+
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,8 +41,8 @@ def run_check(arguments: argparse.Namespace) -> int:
 
     try:
         problems = check_store(arguments.directory)
-    except (StoreError, OSError) as error:
-        return _fail("check", error)
+    except (StoreError, DeviceError, OSError) as error:
+        return _fail("check", arguments.directory, error)
     for problem in problems:
         print(problem)
     if problems:
@@ -55,8 +59,8 @@ def run_rebuild(arguments: argparse.Namespace) -> int:
 
     try:
         report = rebuild_index(arguments.directory)
-    except (StoreError, OSError) as error:
-        return _fail("rebuild-index", error)
+    except (StoreError, DeviceError, OSError) as error:
+        return _fail("rebuild-index", arguments.directory, error)
     for problem in (*report.problems, *report.damaged):
         print(problem)
     print(
@@ -66,6 +70,13 @@ def run_rebuild(arguments: argparse.Namespace) -> int:
     return FOUND if report.problems or report.damaged else CLEAN
 
 
-def _fail(command: str, error: Exception) -> int:
+def _fail(command: str, directory: Path, error: Exception) -> int:
     print(f"objstore {command}: {error}", file=sys.stderr)
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno in _NOT_WRITABLE:
+        print(
+            f"The store in {directory} is locked while it is looked at, which takes a folder "
+            f"that can be written to: {directory / 'run'} must be writable.",
+            file=sys.stderr,
+        )
     return FOUND

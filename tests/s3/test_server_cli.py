@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import configparser
+import errno
+import os
 import stat
 import subprocess
 import sys
@@ -11,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from objstore import ObjectStore
 from objstore.asgi.server import bind
-from objstore.cli import main
+from objstore.cli import main, make_parser
 from objstore.commands.credentials import (
     ACCESS_KEY_VARIABLE,
     FILE_NAME,
@@ -24,13 +27,16 @@ from objstore.commands.credentials import (
 from objstore.entropy import SeededEntropy, SystemEntropy
 
 
-def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str | Path, cwd: Path | None = None, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "objstore.cli", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
         cwd=cwd,
+        env=environ,
         check=False,
     )
 
@@ -63,8 +69,6 @@ def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFix
 
 
 def test_serve_has_the_defaults_that_the_readme_promises() -> None:
-    from objstore.cli import make_parser
-
     parsed = make_parser().parse_args(["serve"])
     assert (parsed.data_dir, parsed.host, parsed.port) == ("./data", "127.0.0.1", 9000)
     assert (parsed.workers, parsed.region, parsed.access_log) == (1, "us-east-1", False)
@@ -165,6 +169,97 @@ def test_a_port_in_use_is_status_1_and_says_so(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert f"127.0.0.1:{port}: Address already in use" in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert not list(tmp_path.iterdir()), "keys that nobody was shown"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_new_keys_are_shown_even_if_the_store_does_not_open(tmp_path: Path, workers: str) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    (data_dir / "device").mkdir()
+    ended = run("serve", data_dir, "--port", "0", "--workers", workers)
+    assert ended.returncode != 0
+    assert "cannot open the store" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    keys = root_keys(data_dir, {}, SystemEntropy())
+    assert not keys.is_new
+    assert keys.access_key in ended.stdout
+    assert keys.secret_key in ended.stdout
+    again = run("serve", data_dir, "--port", "0", "--workers", workers)
+    assert keys.secret_key not in again.stdout
+
+
+def test_a_folder_that_serve_makes_is_its_owners_alone(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    environ = os.environ | {ACCESS_KEY_VARIABLE: "half"}
+    environ.pop(SECRET_KEY_VARIABLE, None)
+    ended = run("serve", data_dir, "--port", "0", environ=environ)  # made, then refused
+    assert ended.returncode == 1
+    assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    data_dir.chmod(0o750)
+    environ = os.environ | {ACCESS_KEY_VARIABLE: "half"}
+    environ.pop(SECRET_KEY_VARIABLE, None)
+    run("serve", data_dir, "--port", "0", environ=environ)
+    assert stat.S_IMODE(data_dir.stat().st_mode) == 0o750
+
+
+@pytest.mark.parametrize(
+    "region", ["", "us east", "us-east-1;id", "$(id)", "<b>", "ünï", "US-EAST-1", "a" * 33, "a\n"]
+)
+def test_what_is_no_region_is_refused(region: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--region", region])
+    assert ended.value.code == 2
+    assert "is not a region's name: 1 to 32 of the characters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "local", "eu-central-2", "a" * 32])
+def test_regions(region: str) -> None:
+    assert make_parser().parse_args(["serve", "--region", region]).region == region
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--port", "99999", "'99999' is not a port from 0 to 65535"),
+        ("--port", "http", "'http' is not a port from 0 to 65535"),
+        ("--workers", "0", "'0' is not a number of processes from 1 to 256"),
+    ],
+)
+def test_wrong_numbers_are_told_in_a_sentence(
+    option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", option, value])
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "rebuild-index"])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_cannot_be_written_to(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    number: int,
+) -> None:
+    data_dir = tmp_path / "data"
+    ObjectStore.open(data_dir).close()
+
+    def refuse(path: Path) -> None:  # permissions do not stop a test that runs as root
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("objstore.engine.opening.FileLock", refuse)
+    monkeypatch.setattr("objstore.engine.check.FileLock", refuse)
+    assert main([command, str(data_dir)]) == 1
+    said = capsys.readouterr().err
+    assert os.strerror(number) in said
+    assert f"{data_dir / 'run'} must be writable" in said
 
 
 def test_a_data_dir_that_is_a_file_is_status_1(tmp_path: Path) -> None:
