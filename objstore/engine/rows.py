@@ -57,6 +57,11 @@ def object_info(bucket: str, key: str, head: Head, body: VersionBody) -> ObjectI
 def list_entry(key: bytes, row: bytes) -> ListEntry:
     body = schema.decode_listing(memoryview(row)[schema.HEAD_BYTES :])
     checksums = body.checksums
+    # A listing makes a thousand of these, nearly all with one checksum.
+    if len(checksums) == 1:
+        algorithms: tuple[str, ...] = (checksums[0].algorithm,)
+    else:
+        algorithms = tuple([row.algorithm for row in checksums])
     return ListEntry(
         key.decode(),
         body.size_bytes,
@@ -64,7 +69,7 @@ def list_entry(key: bytes, row: bytes) -> ListEntry:
         body.modified_ms,
         body.storage_class or STANDARD,
         body.owner,
-        tuple(row.algorithm for row in checksums) if checksums else (),
+        algorithms,
         ("COMPOSITE" if checksums[0].composite else "FULL_OBJECT") if checksums else "",
     )
 
