@@ -9,7 +9,7 @@ a route for them.  For a request of 30 microseconds, Starlette's own 8 to 10 cou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -24,6 +24,7 @@ from objstore.asgi.strand import Completions
 from objstore.auth.authenticator import Authenticator
 from objstore.auth.keys import Credentials, Identity, KeyStore, StaticKeyStore
 from objstore.config import MIB, ServerConfig
+from objstore.errors import StorePoisonedError
 from objstore.s3.errors import to_response
 from objstore.s3.http import Context, Request, Response, WritePlan
 from objstore.s3.operation import Operation
@@ -37,11 +38,21 @@ STRAIGHT_METHODS = frozenset(("GET", "HEAD", "PUT", "DELETE"))
 
 
 class S3Endpoint:
-    """Answers S3 requests; a raw ASGI function with the life of a server around it."""
+    """Answers S3 requests; a raw ASGI function with the life of a server around it.
 
-    def __init__(self, ctx: Context, request_ids: RequestIds) -> None:
+    `on_poisoned` is called on the event loop for each request that finds that the device
+    has failed: the store takes no writes until somebody opens it anew.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        request_ids: RequestIds,
+        on_poisoned: Callable[[], None] | None = None,
+    ) -> None:
         self._ctx = ctx
         self._request_ids = request_ids
+        self._on_poisoned = on_poisoned
         self._threads: ThreadPoolExecutor | None = None
         self._upload_threads: ThreadPoolExecutor | None = None
         self._bodies: Bodies | None = None
@@ -74,7 +85,7 @@ class S3Endpoint:
         except ClientDisconnectedError:
             return
         except Exception as error:
-            response = to_response(ctx, request, error)
+            response = self._failure(request, error)
         body = response.body
         if isinstance(body, bytes):
             headers = response.headers + ctx.common_headers(request)
@@ -100,6 +111,11 @@ class S3Endpoint:
         if length is not None:
             request.body_length = int(length)
         return request
+
+    def _failure(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, StorePoisonedError) and self._on_poisoned is not None:
+            self._on_poisoned()
+        return to_response(self._ctx, request, error)
 
     async def _answer(self, operation: Operation, request: Request, receive: Receive) -> Response:
         """What takes a body, or blocks."""
@@ -140,7 +156,7 @@ class S3Endpoint:
                 if left_bytes:
                     piece = reader.try_next() or await self._wait_for(reader)
             except Exception as error:
-                response = to_response(self._ctx, request, error)
+                response = self._failure(request, error)
                 assert isinstance(response.body, bytes)
                 piece, left_bytes = response.body, len(response.body)
             headers = response.headers + self._ctx.common_headers(request)
@@ -201,6 +217,7 @@ def make_app(
     region: str = "us-east-1",
     config: ServerConfig | None = None,
     base_domains: tuple[str, ...] = ("localhost",),
+    on_poisoned: Callable[[], None] | None = None,
 ) -> ObjstoreApp:
     """An ASGI application that serves `store` (an open `ObjectStore`) over S3's protocol.
 
@@ -208,9 +225,11 @@ def make_app(
         credentials: who may use it, or where to look them up.
         region: that requests are signed for.
         base_domains: hosts below which a label names a bucket.
+        on_poisoned: called on the event loop for each request that finds the device failed;
+            reads go on, writes need the store to be opened anew.
     """
     config = config or ServerConfig()
     keys = StaticKeyStore(credentials) if isinstance(credentials, Iterable) else credentials
     authenticator = Authenticator(keys, store.clock, region=region, skew_s=config.clock_skew_s)
     ctx = Context(store, store.clock, authenticator, region, config, base_domains)
-    return ObjstoreApp(S3Endpoint(ctx, RequestIds(store.entropy)))
+    return ObjstoreApp(S3Endpoint(ctx, RequestIds(store.entropy), on_poisoned))

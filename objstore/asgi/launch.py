@@ -14,7 +14,7 @@ from blockdev.clock import SystemClock
 from objstore.asgi import process
 from objstore.asgi.server import FrontServer
 from objstore.asgi.state import FrontState
-from objstore.asgi.workers import EXIT_NOT_STARTED, READY, Supervisor
+from objstore.asgi.workers import EXIT_NOT_STARTED, EXIT_POISONED, READY, Supervisor
 from objstore.config import ServerConfig
 from objstore.errors import StoreError
 
@@ -65,7 +65,11 @@ def run_process(
     on_ready: Callable[[], None],
     on_close: Callable[[], None] | None = None,
 ) -> int:
-    """One process's server, from opening the store to closing it; returns the exit status."""
+    """One process's server, from opening the store to closing it; returns the exit status.
+
+    When the device fails, what runs is finished and the process ends with `EXIT_POISONED`:
+    only a store that is opened anew takes writes again, after its recovery.
+    """
     from objstore import ObjectStore
     from objstore.asgi.app import make_app, root_credentials
 
@@ -75,6 +79,15 @@ def run_process(
     except (StoreError, DeviceError, OSError) as error:
         logger.error("cannot open the store in %s: %s", settings.data_dir, error)
         return EXIT_NOT_STARTED
+    is_poisoned = False
+
+    def stop_poisoned() -> None:
+        nonlocal is_poisoned
+        if not is_poisoned:
+            is_poisoned = True
+            logger.error("the device failed: this process ends; the store has to be opened anew")
+            server.should_exit = True
+
     with store:
         app = make_app(
             store,
@@ -82,6 +95,7 @@ def run_process(
             region=settings.region,
             config=settings.config,
             base_domains=settings.base_domains,
+            on_poisoned=stop_poisoned,
         )
         state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
 
@@ -91,4 +105,6 @@ def run_process(
 
         server = FrontServer(app, state, handoff=handoff, on_ready=ready, on_close=on_close)
         server.run([listener] if listener is not None else [])
+        if is_poisoned:
+            return EXIT_POISONED
         return 0 if server.started else EXIT_NOT_STARTED

@@ -119,6 +119,8 @@ class FrontServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         if self._handoff is not None:
             loop.remove_reader(self._handoff)
+            # The parent hears of it at once, and deals to the other workers meanwhile.
+            self._handoff.close()
         # uvicorn no longer ticks now, but deadlines go on counting.
         ticking = loop.create_task(self._tick_on())
         await super().shutdown(sockets)

@@ -30,6 +30,9 @@ logger = logging.getLogger("objstore.workers")
 EXIT_NOT_STARTED = 3
 """Status of a worker that could not start; trying again at once would not help."""
 
+EXIT_POISONED = 4
+"""Status of a process that ended because the device failed under its store."""
+
 READY = b"r"
 CONNECTION = b"c"
 

@@ -18,7 +18,12 @@ from botocore.exceptions import ClientError
 from objstore.asgi.app import root_credentials
 from objstore.asgi.server import Server
 from objstore.config import KIB, MIB, ServerConfig, StoreConfig
-from objstore.errors import CorruptionError, StoreFullError, StoreUnavailableError
+from objstore.errors import (
+    CorruptionError,
+    StoreFullError,
+    StorePoisonedError,
+    StoreUnavailableError,
+)
 from objstore.s3.checksums import digest_of, encode
 from tests.clients.endpoint import Endpoint
 from tests.model_store import ModelStore
@@ -362,6 +367,7 @@ def test_continue_comes_after_the_upload_was_found(
     [
         (StoreFullError("full"), 507, "InsufficientStorage"),
         (StoreUnavailableError("busy"), 503, "SlowDown"),
+        (StorePoisonedError("the device failed"), 503, "ServiceUnavailable"),
         (RuntimeError("a defect"), 500, "InternalError"),
     ],
 )

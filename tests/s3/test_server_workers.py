@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,10 +10,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from objstore.asgi.workers import EXIT_POISONED
 from tests.s3.rawhttp import TIMEOUT_S, RawConnection
+from tests.s3.signed import Signer
 
 
 class Program:
@@ -193,3 +197,80 @@ def test_workers_leave_when_their_parent_is_killed(start: Start) -> None:
 def test_workers_that_cannot_start_end_the_server(start: Start) -> None:
     program = start(2, ready=False, WORKERS_FAIL="1")
     assert program.process.wait(TIMEOUT_S) == 1
+
+
+# A device that fails.
+
+KEYS = ("TESTKEY", "test+secret/123")
+
+
+@pytest.fixture
+def serve_poisonable(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
+    processes: list[subprocess.Popen[str]] = []
+
+    def run(workers: int) -> subprocess.Popen[str]:
+        command = ["-m", "tests.s3.poisoned_program", str(tmp_path / "data"), str(workers), *KEYS]
+        pipe = subprocess.PIPE
+        processes.append(
+            subprocess.Popen([sys.executable, *command], stdout=pipe, stderr=pipe, text=True)
+        )
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(TIMEOUT_S)
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def url_from(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def make_bucket(connection: RawConnection, signer: Signer, bucket: str) -> int:
+    connection.send(signer.head("PUT", f"/{bucket}", [("content-length", "0")]))
+    return connection.read().status
+
+
+def test_workers_whose_device_failed_are_replaced(
+    serve_poisonable: Callable[[int], subprocess.Popen[str]],
+) -> None:
+    process = serve_poisonable(2)
+    signer = Signer(url_from(process), *KEYS)
+    connections = [signer.connect() for _ in range(2)]  # one for each worker
+    assert make_bucket(connections[0], signer, "before") == 200
+    for connection in connections:
+        assert make_bucket(connection, signer, "poison") == 503
+        assert connection.ends()
+        connection.close()
+    status = 0
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while status != 200:
+        with contextlib.suppress(AssertionError, OSError), signer.connect() as connection:
+            status = make_bucket(connection, signer, "after")
+        assert time.monotonic() < deadline_s, "nobody takes writes again"
+    process.terminate()
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    assert process.wait(TIMEOUT_S) == 0, errors
+    assert errors.count(f" ended with {EXIT_POISONED}") == 2
+    assert errors.count("the device failed: this process ends") == 2
+
+
+def test_a_server_of_one_process_ends_when_its_device_fails(
+    serve_poisonable: Callable[[int], subprocess.Popen[str]],
+) -> None:
+    process = serve_poisonable(1)
+    signer = Signer(url_from(process), *KEYS)
+    with signer.connect() as connection:
+        assert make_bucket(connection, signer, "poison") == 503
+        assert connection.ends()
+    assert process.wait(TIMEOUT_S) == EXIT_POISONED
+    again = serve_poisonable(1)
+    signer = Signer(url_from(again), *KEYS)
+    with signer.connect() as connection:
+        assert make_bucket(connection, signer, "after") == 200
