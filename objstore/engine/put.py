@@ -130,14 +130,16 @@ class PutObject:
 def put_info(operation: PutObject, record: Record) -> ObjectInfo:
     """What a committed put has made."""
     assert operation.body is not None
-    head = Head(record.lsn, record.version_seq, 0, 0, 0, 0, 0, record.flags)
-    return rows.object_info(operation.bucket, record.key.decode(), head, operation.body)
+    return _info(operation.bucket, record, operation.body)
 
 
 def info_of(bucket: str, record: Record) -> ObjectInfo:
     """What a committed version's record says."""
+    return _info(bucket, record, schema.decode_version(record.body))
+
+
+def _info(bucket: str, record: Record, body: VersionBody) -> ObjectInfo:
     head = Head(record.lsn, record.version_seq, 0, 0, 0, 0, 0, record.flags)
-    body = schema.decode_version(record.body)
     return rows.object_info(bucket, record.key.decode(), head, body)
 
 
