@@ -1,15 +1,25 @@
-"""Listing objects in the order of their keys' bytes, folded at a delimiter."""
+"""Listing objects in the order of their keys' bytes, folded at a delimiter.
+
+Rows come from the index a page at a time, and become entries all at once: of the time that
+a row takes, most used to go into passing it on by itself.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 from objstore.engine import rows
 from objstore.engine.core import Core
 from objstore.index import keys
 from objstore.index.base import ReadTransaction
 from objstore.index.schema import FLAG_DELETE_MARKER, FLAGS_AT
-from objstore.model import ListEntry, ListPage
+from objstore.model import ListPage
+
+Row = tuple[bytes, bytes]
+"""Key and value in the index; the key is the bucket's prefix and the object's key."""
+
+FIRST_ROWS = 8
+GROWTH = 4
+"""How many rows are read at first, and by how much more each time after that: with a
+delimiter, most of what lies behind a row is often folded away."""
 
 
 def list_objects(
@@ -20,53 +30,16 @@ def list_objects(
         base = keys.current_prefix(core.bucket(txn, bucket).bucket_id)
         if limit <= 0:
             return ListPage(())
-        entries: list[ListEntry] = []
-        prefixes: list[str] = []
-        last: bytes | None = None
-        found = _walk(txn, base, prefix.encode(), delimiter.encode(), start_after.encode())
-        for key, row in found:
-            if len(entries) + len(prefixes) == limit:
-                assert last is not None
-                return ListPage(tuple(entries), tuple(prefixes), last.decode())
-            last = key
-            if row is None:
-                prefixes.append(key.decode())
-            else:
-                entries.append(rows.list_entry(key, row))
-        return ListPage(tuple(entries), tuple(prefixes))
-
-
-def _walk(
-    txn: ReadTransaction, base: bytes, prefix: bytes, delimiter: bytes, start_after: bytes
-) -> Iterator[tuple[bytes, bytes | None]]:
-    """(key, row) of objects and (common prefix, None), in order, after `start_after`."""
-    stop = keys.after(base + prefix)
-    start = base + max(prefix, start_after + b"\x00" if start_after else b"")
-    if delimiter and start_after.startswith(prefix):
-        # A common prefix that sorts at or before `start_after` does not come up again.
-        folded = fold(start_after, prefix, delimiter)
-        if folded is not None:
-            start = keys.after(base + folded)
-    skip = len(base)
-    while start is not None and start < stop:
-        seek = None
-        for row_key, row in txn.scan(start, stop):
-            if row[FLAGS_AT] & FLAG_DELETE_MARKER:
-                continue
-            key = row_key[skip:]
-            folded = fold(key, prefix, delimiter) if delimiter else None
-            if folded is None:
-                yield key, row
-                continue
-            yield folded, None
-            seek = keys.after(base + folded)
-            break
-        if seek is None:
-            return
-        start = seek
-
-
-def fold(key: bytes, prefix: bytes, delimiter: bytes) -> bytes | None:
-    """The common prefix that `key` is folded into, or None."""
-    at = key.find(delimiter, len(prefix))
-    return None if at < 0 else key[: at + len(delimiter)]
+        start = _start(base, prefix.encode(), delimiter.encode(), start_after.encode())
+        # One more than asked for tells whether there is more.
+        found, prefixes = _find(txn, start, base + prefix.encode(), delimiter.encode(), limit + 1)
+    next_after = None
+    if len(found) + len(prefixes) > limit:
+        _take_last(found, prefixes)
+        next_after = max(found[-1:] + prefixes[-1:])
+    at = len(base)
+    return ListPage(
+        tuple(rows.list_entries(found, at)),
+        tuple([folded[at:].decode() for folded in prefixes]),
+        next_after,
+    )

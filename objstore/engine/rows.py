@@ -54,24 +54,35 @@ def object_info(bucket: str, key: str, head: Head, body: VersionBody) -> ObjectI
     )
 
 
-def list_entry(key: bytes, row: bytes) -> ListEntry:
-    body = schema.decode_listing(memoryview(row)[schema.HEAD_BYTES :])
-    checksums = body.checksums
-    # A listing makes a thousand of these, nearly all with one checksum.
-    if len(checksums) == 1:
-        algorithms: tuple[str, ...] = (checksums[0].algorithm,)
-    else:
-        algorithms = tuple([row.algorithm for row in checksums])
-    return ListEntry(
-        key.decode(),
-        body.size_bytes,
-        etag_text(body.etag, body.etag_parts),
-        body.modified_ms,
-        body.storage_class or STANDARD,
-        body.owner,
-        algorithms,
-        ("COMPOSITE" if checksums[0].composite else "FULL_OBJECT") if checksums else "",
-    )
+def list_entries(rows: Iterable[tuple[bytes, bytes]], key_at: int) -> list[ListEntry]:
+    """Entries of rows by their keys in the index, in which the object's begins at `key_at`.
+
+    One loop without a call of our own: a listing makes a thousand of them, and half a
+    microsecond each is a third of the time that it takes.
+    """
+    entries = []
+    decode = schema.decode_listing
+    for row_key, row in rows:
+        body = decode(row[schema.HEAD_BYTES :])
+        etag = body.etag.hex()
+        checksums = body.checksums
+        if len(checksums) == 1:  # nearly all have one
+            algorithms: tuple[str, ...] = (checksums[0].algorithm,)
+        else:
+            algorithms = tuple([checksum.algorithm for checksum in checksums])
+        entries.append(
+            ListEntry(
+                row_key[key_at:].decode(),
+                body.size_bytes,
+                f"{etag}-{body.etag_parts}" if body.etag_parts else etag,
+                body.modified_ms,
+                body.storage_class or STANDARD,
+                body.owner,
+                algorithms,
+                ("COMPOSITE" if checksums[0].composite else "FULL_OBJECT") if checksums else "",
+            )
+        )
+    return entries
 
 
 def bucket_info(name: str, body: schema.BucketBody) -> BucketInfo:

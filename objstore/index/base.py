@@ -35,6 +35,10 @@ class ReadTransaction(Protocol):
         """
         ...
 
+    def page(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """The first `limit` rows of `scan`, all at once, which takes less time for each."""
+        ...
+
     def last(self, start: bytes, stop: bytes) -> tuple[bytes, bytes] | None:
         """The row with the greatest key in ``start <= key < stop``, or None."""
         ...

@@ -9,7 +9,10 @@ log is the truth and the index is rebuilt after a power loss; never
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +23,8 @@ from objstore.index.base import IndexFullError, IndexUnusableError
 # Of LMDB's lock file: a cache line for each reader, and what stands before them.
 _LOCK_READER_BYTES = 64
 _LOCK_HEAD_BYTES = 4096
+
+_row_key = itemgetter(0)
 
 
 class LmdbIndex:
@@ -121,6 +126,16 @@ class _LmdbTransaction:
                 if key >= stop:
                     return
                 yield key, value
+
+    def page(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        with self._txn.cursor() as cursor:
+            if not cursor.set_range(start):
+                return []
+            rows: list[tuple[bytes, bytes]] = list(islice(cursor.iternext(), limit))
+        if rows and rows[-1][0] >= stop:
+            # Too many by less than a page, against a comparison for each row.
+            del rows[bisect_left(rows, stop, key=_row_key) :]
+        return rows
 
     def last(self, start: bytes, stop: bytes) -> tuple[bytes, bytes] | None:
         with self._txn.cursor() as cursor:

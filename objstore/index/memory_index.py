@@ -8,6 +8,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 _ABSENT = object()
 
@@ -55,6 +56,9 @@ class MemoryIndex:
         high = bisect.bisect_left(self._keys, stop)
         for key in self._keys[low:high]:
             yield key, self._rows[key]
+
+    def page(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        return list(islice(self.scan(start, stop), limit))
 
     def last(self, start: bytes, stop: bytes) -> tuple[bytes, bytes] | None:
         high = bisect.bisect_left(self._keys, stop)
