@@ -77,7 +77,13 @@ class IndexMachine(RuleBasedStateMachine):
     def look(self, start: bytes, stop: bytes) -> None:
         with self.lmdb.read() as here, self.twin.read() as there:
             assert here.get(start) == there.get(start)
-            assert [*here.scan(start, stop)] == [*there.scan(start, stop)]
+            rows = [*there.scan(start, stop)]
+            assert [*here.scan(start, stop)] == rows
+            assert all(
+                view.page(start, stop, limit) == rows[:limit]
+                for view in (here, there)
+                for limit in range(len(rows) + 2)
+            )
             assert here.last(start, stop) == there.last(start, stop)
 
     @rule()
