@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -17,11 +18,13 @@ T = TypeVar("T")
 class Completions:
     """Results from other threads, handed to the event loop a burst at a time.
 
-    Waking the loop is a system call: a commit that completes fifty requests wakes it once.
+    Waking the loop is a system call: a commit that completes fifty requests wakes it once,
+    and one on the loop's own thread not at all.  Make it on that thread.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._loop_thread = threading.get_ident()
         self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._is_scheduled = False
 
@@ -33,6 +36,9 @@ class Completions:
         self, future: asyncio.Future[Any], value: Any, error: BaseException | None
     ) -> None:
         """Settle `future` soon; call from any thread."""
+        if threading.get_ident() == self._loop_thread:
+            _settle(future, value, error)
+            return
         # The entry first, the flag second, and `_deliver` the other way round: whoever
         # finds the flag set has its entry seen by the delivery that is under way.
         self._done.append((future, value, error))
@@ -46,13 +52,16 @@ class Completions:
     def _deliver(self) -> None:
         self._is_scheduled = False
         while self._done:
-            future, value, error = self._done.popleft()
-            if future.done():
-                continue  # cancelled: its request is gone
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(value)
+            _settle(*self._done.popleft())
+
+
+def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if future.done():
+        return  # cancelled: its request is gone
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
 
 
 class Strand:
