@@ -85,6 +85,9 @@ class ServerConfig:
         up to 2 MiB.  The next one is told to slow down.
     `upload_threads`, `request_threads`: of one process, for bodies over
         `StoreConfig.log_inline_bytes` and for all other blocking calls.
+    `list_threads`: the same for listings.  They let the interpreter go at every row: two at
+        a time take it from each other a thousand times and cost twice the CPU, and on
+        the event loop a read would wait for all of them.
     `drain_bytes`: a refused request's body up to this is read and dropped, so that
         the connection can go on; a larger one costs the client the connection.
     `max_pipelined`: requests of one connection that may wait behind the one being served.
@@ -108,6 +111,7 @@ class ServerConfig:
     max_streams: int = 512
     upload_threads: int = 8
     request_threads: int = 32
+    list_threads: int = 1
     drain_bytes: int = 64 * KIB
     linger_bytes: int = 64 * MIB
     linger_timeout_s: float = 5.0

@@ -54,6 +54,7 @@ class S3Endpoint:
         self._request_ids = request_ids
         self._on_poisoned = on_poisoned
         self._threads: ThreadPoolExecutor | None = None
+        self._list_threads: ThreadPoolExecutor | None = None
         self._upload_threads: ThreadPoolExecutor | None = None
         self._bodies: Bodies | None = None
 
@@ -61,6 +62,7 @@ class S3Endpoint:
         """Start the threads; on the event loop that will serve."""
         config = self._ctx.config
         self._threads = ThreadPoolExecutor(config.request_threads, "objstore-request")
+        self._list_threads = ThreadPoolExecutor(config.list_threads, "objstore-list")
         self._upload_threads = ThreadPoolExecutor(config.upload_threads, "objstore-upload")
         completions = Completions(asyncio.get_running_loop())
         store = cast(WritableStore, self._ctx.store)
@@ -68,7 +70,7 @@ class S3Endpoint:
 
     def stop(self) -> None:
         """End the threads, after what they are at."""
-        for threads in (self._threads, self._upload_threads):
+        for threads in (self._threads, self._list_threads, self._upload_threads):
             if threads is not None:
                 threads.shutdown(wait=True)
 
@@ -126,16 +128,13 @@ class S3Endpoint:
             info = await self._bodies.store(request, plan, receive)
             return plan.respond(info)
         body = await self._bodies.collect_checked(request, receive)
-        response: Response = await self._in_thread(handler, self._ctx, request, body)
+        threads = self._list_threads if operation.kind == "list" else self._threads
+        response: Response = await _in_thread(threads, handler, self._ctx, request, body)
         return response
-
-    async def _in_thread(self, call: Any, *arguments: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, call, *arguments)
 
     async def _wait_for(self, reader: BodyReader) -> bytes | memoryview:
         """A piece that is not in memory."""
-        piece: bytes | memoryview = await self._in_thread(reader.next)
+        piece: bytes | memoryview = await _in_thread(self._threads, reader.next)
         if not len(piece):
             raise RuntimeError(f"the reader of {reader.info.key!r} ended before its length")
         return piece
@@ -173,6 +172,10 @@ class S3Endpoint:
         finally:
             self._bodies.streams -= is_large
             reader.close()
+
+
+async def _in_thread(threads: ThreadPoolExecutor | None, call: Any, *arguments: Any) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(threads, call, *arguments)
 
 
 class ObjstoreApp(Starlette):

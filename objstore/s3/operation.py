@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["plain", "read", "write"]
+Kind = Literal["plain", "list", "read", "write"]
 Level = Literal["service", "bucket", "object"]
 
 

@@ -76,6 +76,7 @@ def _offered() -> list[Operation]:
             "GET",
             "bucket",
             params=(*_LIST, "marker"),
+            kind="list",
             handler=listing.list_objects,
         ),
         _row(
@@ -84,6 +85,7 @@ def _offered() -> list[Operation]:
             "bucket",
             "list-type=2",
             params=(*_LIST, "continuation-token", "fetch-owner", "start-after"),
+            kind="list",
             handler=listing.list_objects_v2,
         ),
         _row("DeleteObjects", "POST", "bucket", "delete", handler=delete.delete_objects),
@@ -119,6 +121,7 @@ def _offered() -> list[Operation]:
             "object",
             "uploadId",
             params=("max-parts", "part-number-marker"),
+            kind="list",
             handler=multipart.list_parts,
         ),
         _row(
@@ -127,6 +130,7 @@ def _offered() -> list[Operation]:
             "bucket",
             "uploads",
             params=_UPLOADS,
+            kind="list",
             handler=multipart.list_uploads,
         ),
         _row(
