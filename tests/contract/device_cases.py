@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,14 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from blockdev.clock import SystemClock
+from blockdev.clock import ManualClock, SystemClock
 from blockdev.device import BlockDevice, Filter, stack
+from blockdev.entropy import SeededEntropy
 from blockdev.file import FileDevice
+from blockdev.filters.delay import DelayDevice
 from blockdev.filters.fault import Fault, FaultDevice, FaultRule, Operation
 from blockdev.filters.metrics import MetricsDevice
 from blockdev.filters.passthrough import Passthrough
 from blockdev.filters.powerloss import PowerLossDevice
+from blockdev.filters.record import RecordDevice
+from blockdev.filters.throttle import Budget, ThrottleDevice
+from blockdev.latency import NO_LATENCY
 from blockdev.memory import MemoryDevice
+from blockdev.model import VolumeSpec
+from blockdev.profiles import limits
 
 MEMORY_FILES = Path("/dev/shm")
 
@@ -85,6 +94,20 @@ def _raw_disk(scratch: Scratch, size_bytes: int) -> BlockDevice:
     return FileDevice.open(disk, size_bytes=size_bytes)
 
 
+def _over_nbd(below: Make) -> Make:
+    """The device as an NBD client sees it, through a server and a socket."""
+
+    def make(scratch: Scratch, size_bytes: int) -> BlockDevice:
+        exports = {"device": Export(below(scratch, size_bytes))}
+        # A socket's path has to be short, so it is not below pytest's.
+        folder = scratch.undo.enter_context(tempfile.TemporaryDirectory(prefix="nbd-"))
+        address = UnixAddress(Path(folder) / "socket")
+        server = scratch.undo.enter_context(NbdServer(exports, address))
+        return NbdDevice(server.address, "device")
+
+    return make
+
+
 def _filtered(below: Make, *filters: Filter) -> Make:
     return lambda scratch, size_bytes: stack(below(scratch, size_bytes), *filters)
 
@@ -100,12 +123,41 @@ def _metrics(below: BlockDevice) -> BlockDevice:
     return MetricsDevice(below, SystemClock())
 
 
+def _throttled(spec: VolumeSpec) -> Filter:
+    """As slow as a volume, on a clock on which waiting takes no time."""
+
+    def wrap(below: BlockDevice) -> BlockDevice:
+        clock = ManualClock()
+        return ThrottleDevice(below, Budget(limits(spec), clock.monotonic_ns()), clock)
+
+    return wrap
+
+
+def _delayed(below: BlockDevice) -> BlockDevice:
+    model = limits(VolumeSpec("gp2", 100)).latency
+    return DelayDevice(below, model, ManualClock(), SeededEntropy(1))
+
+
+def _delayed_by_nothing(below: BlockDevice) -> BlockDevice:
+    return DelayDevice(below, NO_LATENCY, ManualClock(), SeededEntropy(1))
+
+
+def _recorded(below: BlockDevice) -> BlockDevice:
+    return RecordDevice(below, io.StringIO(), ManualClock())
+
+
+_PLENTIFUL = VolumeSpec("io2", 256, iops=256_000)
+_SCARCE = VolumeSpec("sc1", 125)
+
 _FILTERS: dict[str, Filter] = {
     "passthrough": Passthrough,
     "fault": FaultDevice,
     "fault-armed": _armed_elsewhere,
     "powerloss": PowerLossDevice,
     "metrics": _metrics,
+    "throttle": _throttled(_PLENTIFUL),
+    "delay-none": _delayed_by_nothing,
+    "record": _recorded,
 }
 
 CASES = [
@@ -116,6 +168,11 @@ CASES = [
     DeviceCase("raw-disk", _raw_disk, sparse=False),
     *(DeviceCase(f"{name}-memory", _filtered(_memory, wrap)) for name, wrap in _FILTERS.items()),
     *(DeviceCase(f"{name}-file", _filtered(_file, wrap)) for name, wrap in _FILTERS.items()),
+    DeviceCase("throttle-scarce-file", _filtered(_file, _throttled(_SCARCE))),
+    DeviceCase("delay-file", _filtered(_file, _delayed)),
+    DeviceCase("ebs-file", _filtered(_file, _delayed, _throttled(_SCARCE), _recorded, _metrics)),
     DeviceCase("stack-file", _filtered(_file, PowerLossDevice, _armed_elsewhere, _metrics)),
+    DeviceCase("nbd-memory", _over_nbd(_memory)),
+    DeviceCase("nbd-file", _over_nbd(_file)),
     DeviceCase("powerloss-odd-pages", _filtered(_memory_odd_pages, PowerLossDevice)),
 ]
