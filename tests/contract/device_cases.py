@@ -27,7 +27,9 @@ from blockdev.filters.throttle import Budget, ThrottleDevice
 from blockdev.latency import NO_LATENCY
 from blockdev.memory import MemoryDevice
 from blockdev.model import VolumeSpec
+from blockdev.nbd import Export, NbdServer, UnixAddress
 from blockdev.profiles import limits
+from tests.nbd_client import NbdDevice
 
 MEMORY_FILES = Path("/dev/shm")
 
