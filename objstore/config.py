@@ -42,6 +42,7 @@ class StoreConfig:
     `zero_ahead_bytes`: how far ahead of the log's end space is written with zeroes, since
         a durable append into written space costs half of one into a hole.
     `io_bytes`: size of one streaming read or write.
+    `md5_queue_blocks`: blocks of a stream that may be written and not yet in its MD5.
     `checkpoint_log_bytes`: log growth after which a checkpoint is due, if that
         is also more than the index itself.
     `checkpoint_bytes_per_s`: throttle of a checkpoint's copy.
@@ -60,6 +61,7 @@ class StoreConfig:
     queue_ops: int = 4096
     zero_ahead_bytes: int = 256 * KIB
     io_bytes: int = 1 * MIB
+    md5_queue_blocks: int = 4
     checksum_chunk_bytes: int = 64 * KIB
     checkpoint_log_bytes: int = 256 * MIB
     checkpoint_bytes_per_s: int = 200 * 10**6
@@ -80,7 +82,8 @@ class ServerConfig:
     `body_stall_timeout_s`: without a byte of a body moving, in either direction.
     `idle_timeout_s`: between two requests of a connection, and before its first.
     `upload_buffer_bytes`: of one upload, received and not yet written;
-        `uploads_buffer_bytes`: the same of all uploads in a process.
+        `uploads_buffer_bytes`: the same of all uploads in a process;
+        `spare_blocks_bytes`: of their buffers, kept for the next ones.
     `max_streams`: large bodies under way in a process, in either direction; each holds
         up to 2 MiB.  The next one is told to slow down.
     `upload_threads`, `request_threads`: of one process, for bodies over
@@ -88,6 +91,9 @@ class ServerConfig:
     `list_threads`: the same for listings.  They let the interpreter go at every row: two at
         a time take it from each other a thousand times and cost twice the CPU, and on
         the event loop a read would wait for all of them.
+    `region_threads`, `max_region_calls`, `max_block_body_bytes`: of the EC2 and EBS faces:
+        threads of a process, requests that hold a body or a thread, and the longest body
+        of the EBS direct APIs, which is a block.
     `drain_bytes`: a refused request's body up to this is read and dropped, so that
         the connection can go on; a larger one costs the client the connection.
     `max_pipelined`: requests of one connection that may wait behind the one being served.
@@ -108,9 +114,13 @@ class ServerConfig:
     max_presign_s: int = 7 * 24 * 3600
     upload_buffer_bytes: int = 8 * MIB
     uploads_buffer_bytes: int = 64 * MIB
+    spare_blocks_bytes: int = 32 * MIB
     max_streams: int = 512
     upload_threads: int = 8
     request_threads: int = 32
+    region_threads: int = 8
+    max_region_calls: int = 128
+    max_block_body_bytes: int = 512 * KIB
     list_threads: int = 1
     drain_bytes: int = 64 * KIB
     linger_bytes: int = 64 * MIB

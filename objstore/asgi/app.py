@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 
 from starlette.applications import Starlette
@@ -19,10 +20,12 @@ from starlette.types import Receive, Scope, Send
 
 from objstore.asgi.body import Bodies, WritableStore
 from objstore.asgi.exchange import ClientDisconnectedError
+from objstore.asgi.services import SHAPES, Services, make_faces
 from objstore.asgi.state import RequestIds
 from objstore.asgi.strand import Completions
 from objstore.auth.authenticator import Authenticator
 from objstore.auth.keys import Credentials, Identity, KeyStore, StaticKeyStore
+from objstore.aws.regions import Regions
 from objstore.config import MIB, ServerConfig
 from objstore.errors import StorePoisonedError
 from objstore.s3.errors import to_response
@@ -181,23 +184,33 @@ async def _in_thread(threads: ThreadPoolExecutor | None, call: Any, *arguments: 
 class ObjstoreApp(Starlette):
     """The endpoint with Starlette around it; see the module's text."""
 
-    def __init__(self, endpoint: S3Endpoint, **options: Any) -> None:
+    def __init__(
+        self, endpoint: S3Endpoint, services: Services | None = None, **options: Any
+    ) -> None:
         @asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
             endpoint.start()
             yield
             endpoint.stop()
+            if services is not None:
+                services.stop()
 
         super().__init__(lifespan=lifespan, **options)
         self._endpoint = endpoint
+        self._services = services
         self.router.default = endpoint
         # A path with a slash at its end is another key.
         self.router.redirect_slashes = False
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """One request, or the life of the server."""
-        if scope["type"] == "http" and scope["method"] in STRAIGHT_METHODS:
-            return self._endpoint(scope, receive, send)
+        if scope["type"] == "http":
+            if scope["raw_path"][:10] in SHAPES and self._services is not None:
+                face = self._services.face_of(scope)
+                if face is not None:
+                    return self._services.answer(face, scope, receive, send)
+            if scope["method"] in STRAIGHT_METHODS:
+                return self._endpoint(scope, receive, send)
         return super().__call__(scope, receive, send)
 
 
@@ -221,6 +234,7 @@ def make_app(
     config: ServerConfig | None = None,
     base_domains: tuple[str, ...] = ("localhost",),
     on_poisoned: Callable[[], None] | None = None,
+    data_dir: Path | None = None,
 ) -> ObjstoreApp:
     """An ASGI application that serves `store` (an open `ObjectStore`) over S3's protocol.
 
@@ -230,9 +244,17 @@ def make_app(
         base_domains: hosts below which a label names a bucket.
         on_poisoned: called on the event loop for each request that finds the device failed;
             reads go on, writes need the store to be opened anew.
+        data_dir: where the regions of block devices are, for EC2's and EBS's APIs on the
+            same port; None answers none of these.
     """
     config = config or ServerConfig()
     keys = StaticKeyStore(credentials) if isinstance(credentials, Iterable) else credentials
     authenticator = Authenticator(keys, store.clock, region=region, skew_s=config.clock_skew_s)
     ctx = Context(store, store.clock, authenticator, region, config, base_domains)
-    return ObjstoreApp(S3Endpoint(ctx, RequestIds(store.entropy), on_poisoned))
+    request_ids = RequestIds(store.entropy)
+    services = None
+    if data_dir is not None:
+        regions = Regions(data_dir, region, store.clock, store.entropy)
+        faces = make_faces(regions, keys, store.clock, config)
+        services = Services(faces, regions, request_ids, config)
+    return ObjstoreApp(S3Endpoint(ctx, request_ids, on_poisoned), services)

@@ -96,6 +96,7 @@ def run_process(
             config=settings.config,
             base_domains=settings.base_domains,
             on_poisoned=stop_poisoned,
+            data_dir=settings.data_dir,
         )
         state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
 

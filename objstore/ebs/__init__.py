@@ -1,0 +1,1 @@
+"""The EBS direct APIs: blocks of snapshots over HTTP, without a volume."""

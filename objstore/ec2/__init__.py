@@ -1,0 +1,1 @@
+"""EC2's query API for volumes, snapshots and instances, over `blockdev.service.Region`."""

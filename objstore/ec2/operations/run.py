@@ -1,0 +1,124 @@
+"""What RunInstances takes: its block device mapping, and all that is none of a disk's concern."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blockdev.model import BlockDeviceMapping, VolumeSpec
+from objstore.ec2.action import Job
+from objstore.ec2.errors import missing
+from objstore.ec2.operations.common import DRY_RUN, TAG_SPECIFICATIONS
+from objstore.ec2.operations.volumes import VOLUME_TYPES
+from objstore.ec2.parameters import (
+    BOOLEAN,
+    IGNORED,
+    INTEGER,
+    REFUSED,
+    STRING,
+    Kind,
+    ListOf,
+    Parameters,
+    Struct,
+)
+
+_EBS: Final = Struct(
+    {
+        "DeleteOnTermination": BOOLEAN,
+        "Iops": INTEGER,
+        "SnapshotId": STRING,
+        "VolumeSize": INTEGER,
+        "VolumeType": VOLUME_TYPES,
+        # As everywhere here, nothing is enciphered, and the key is only a name.
+        "KmsKeyId": IGNORED,
+        "Throughput": INTEGER,
+        "OutpostArn": REFUSED,
+        "AvailabilityZone": REFUSED,
+        "Encrypted": BOOLEAN,
+        "VolumeInitializationRate": REFUSED,
+        "AvailabilityZoneId": REFUSED,
+        "EbsCardIndex": IGNORED,
+    }
+)
+
+_MAPPINGS: Final = ListOf(
+    Struct({"Ebs": _EBS, "NoDevice": STRING, "DeviceName": STRING, "VirtualName": STRING}), 100
+)
+
+_PLACEMENT: Final = Struct(
+    {
+        "AvailabilityZone": STRING,
+        "AvailabilityZoneId": STRING,
+        **dict.fromkeys(("Affinity", "GroupName", "PartitionNumber", "HostId", "Tenancy"), IGNORED),
+        **dict.fromkeys(("SpreadDomain", "HostResourceGroupArn", "GroupId"), IGNORED),
+    }
+)
+
+# Networks, processors, keys and software: an instance here is what volumes attach to.
+_ELSEWHERE: Final = (
+    *("Ipv6AddressCount", "Ipv6Address", "KernelId", "KeyName", "Monitoring", "RamdiskId"),
+    *("SecurityGroupId", "SecurityGroup", "SubnetId", "UserData", "CreditSpecification"),
+    *("CpuOptions", "LicenseSpecification", "MetadataOptions", "EnclaveOptions"),
+    *("PrivateDnsNameOptions", "MaintenanceOptions", "EnablePrimaryIpv6", "AdditionalInfo"),
+    *("NetworkPerformanceOptions", "SecondaryInterface", "PrivateIpAddress"),
+    *("NetworkInterface", "IamInstanceProfile", "EbsOptimized", "CapacityReservationSpecification"),
+)
+
+# These would change what the verbs do, or name what is not there.
+_REFUSED: Final = (
+    *("LaunchTemplate", "InstanceMarketOptions", "HibernationOptions", "DisableApiStop"),
+    *("DisableApiTermination", "InstanceInitiatedShutdownBehavior", "Operator"),
+    *("ElasticGpuSpecification", "ElasticInferenceAccelerator"),
+)
+
+RUN_MEMBERS: Final[dict[str, Kind]] = {
+    "BlockDeviceMapping": _MAPPINGS,
+    "ImageId": STRING,
+    "InstanceType": STRING,
+    "MaxCount": INTEGER,
+    "MinCount": INTEGER,
+    "Placement": _PLACEMENT,
+    "TagSpecification": TAG_SPECIFICATIONS,
+    "ClientToken": STRING,
+    **dict.fromkeys(_ELSEWHERE, IGNORED),
+    **dict.fromkeys(_REFUSED, REFUSED),
+    **DRY_RUN,
+}
+
+
+def mapping_of(job: Job, given: Parameters) -> BlockDeviceMapping:
+    """One BlockDeviceMapping.
+
+    Raises:
+        ServiceError: MissingParameter, InvalidSnapshot.NotFound.
+    """
+    device = given.text("DeviceName")
+    if not device:
+        raise missing("BlockDeviceMapping.DeviceName")
+    if given.has("NoDevice"):
+        return BlockDeviceMapping(device, no_device=True)
+    if given.has("VirtualName"):
+        return BlockDeviceMapping(device, virtual_name=given.text("VirtualName"))
+    if not given.has("Ebs"):
+        raise missing("BlockDeviceMapping.Ebs")
+    ebs = given.struct("Ebs")
+    snapshot_id = ebs.text("SnapshotId")
+    deletes = ebs.flag("DeleteOnTermination")
+    return BlockDeviceMapping(
+        device,
+        spec=_spec(job, ebs, snapshot_id),
+        snapshot_id=snapshot_id,
+        delete_on_termination=True if deletes is None else deletes,
+        encrypted=bool(ebs.flag("Encrypted")),
+    )
+
+
+def _spec(job: Job, ebs: Parameters, snapshot_id: str) -> VolumeSpec:
+    size_gib = ebs.number("VolumeSize")
+    if size_gib is None and snapshot_id:
+        (snapshot,) = job.region.describe_snapshots([snapshot_id])
+        size_gib = snapshot.volume_size_gib
+    if size_gib is None:
+        raise missing("BlockDeviceMapping.Ebs.VolumeSize")
+    return VolumeSpec(
+        ebs.text("VolumeType") or "gp2", size_gib, ebs.number("Iops"), ebs.number("Throughput")
+    )
