@@ -95,8 +95,8 @@ def listen(address: Address) -> tuple[socket.socket, Address]:
         return _listen_tcp(address)
     except socket.gaierror as error:
         raise ListenError(f"{address}: {error.strerror}") from error
-    except OSError as error:
-        raise ListenError(f"{address}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:  # the latter: a host that no name can be
+        raise ListenError(f"{address}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _listen_tcp(address: TcpAddress) -> tuple[socket.socket, Address]:
