@@ -414,8 +414,13 @@ def monthly_price_usd(spec: VolumeSpec, ios_per_month: float = 0.0) -> float:
     price = volume_type(spec.volume_type).price
     total = price.per_gib * spec.size_gib + price.per_million_ios * ios_per_month / 1e6
     total += price.per_mibps * max(0, (spec.throughput_mibps or 0) - price.included_mibps)
-    ends = [start for start, _ in price.per_iops[1:]]
-    for (start, per_iops), end in zip(price.per_iops, [*ends, None], strict=True):
-        iops = spec.iops or 0
-        total += per_iops * max(0, (iops if end is None else min(iops, end)) - start)
+    return total + _iops_price(price.per_iops, spec.iops or 0)
+
+
+def _iops_price(tiers: tuple[tuple[int, float], ...], iops: int) -> float:
+    total, upto = 0.0, iops
+    for start, each in reversed(tiers):
+        if upto > start:
+            total += each * (upto - start)
+            upto = start
     return total
