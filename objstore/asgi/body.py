@@ -10,12 +10,13 @@ from typing import Any, Protocol
 from starlette.types import Receive
 
 from blockdev import Buffer, Clock
+from objstore import hashing
 from objstore.asgi.exchange import ClientDisconnectedError, Exchange
 from objstore.asgi.strand import Completions, Strand
 from objstore.asgi.upload import Blocks, Budget, OpenStream, Stream, Upload
 from objstore.auth.chunked import ChunkedDecoder
 from objstore.auth.payload import decoded_length
-from objstore.config import KIB, ServerConfig, StoreConfig
+from objstore.config import ServerConfig, StoreConfig
 from objstore.model import Checksum, Conditions, ObjectAttributes
 from objstore.s3.checksums import digest_of, new_hasher
 from objstore.s3.digests import for_body
@@ -70,13 +71,6 @@ class WritableStore(Protocol):
     ) -> Stream: ...
 
 
-UNSHARED_BYTES = 1984
-"""Of what hashlib digests without letting other threads run: under 2,048, and whole blocks."""
-
-SMALL_BYTES = 16 * KIB
-"""Bodies up to this are digested in pieces of `UNSHARED_BYTES`."""
-
-
 SLOW_COMMIT_NS = 2_000_000
 SLOW_PAUSE_NS = 1_000_000_000
 """While commits take longer than the former, the event loop leaves them to the committer's
@@ -91,17 +85,9 @@ A turn costs microseconds, a batch of its own a durable write."""
 
 
 def digest_small(name: str, body: bytes) -> bytes:
-    """The digest of a body at hand, on the event loop.
-
-    hashlib gives the interpreter away for pieces over 2,047 bytes.  With a committer that
-    wants it too, having it back costs more than the digest of 4 KiB.
-    """
-    if len(body) <= UNSHARED_BYTES or len(body) > SMALL_BYTES:
-        return digest_of(name, body)
+    """The digest of a body at hand, on the event loop."""
     hasher = new_hasher(name)
-    view = memoryview(body)
-    for start in range(0, len(body), UNSHARED_BYTES):
-        hasher.update(view[start : start + UNSHARED_BYTES])
+    hashing.feed(hasher, body)
     return hasher.digest()
 
 
@@ -187,7 +173,7 @@ class Bodies:
         self._completions = completions
         self._budget = Budget(config.uploads_buffer_bytes)
         io_bytes = store.config.io_bytes
-        self._blocks = Blocks(io_bytes, config.upload_buffer_bytes // io_bytes)
+        self._blocks = Blocks(io_bytes, config.spare_blocks_bytes // io_bytes)
         self._inline_bytes = store.config.log_inline_bytes
         self._loop = asyncio.get_running_loop()
         self._holds_after_ns = 0
@@ -309,11 +295,12 @@ class Bodies:
     async def _store_large(self, request: Request, plan: WritePlan, receive: Receive) -> Any:
         upload = Upload(
             Strand(self._executor, self._completions),
+            self._completions,
             self._budget,
+            self._blocks,
             open_stream=self._opener(plan),
             decoder=decoder_for(request, plan.trailer_names) if plan.aws_chunked else None,
             algorithms=plan.digests.algorithms,
-            block_bytes=self._store.config.io_bytes,
             limit_bytes=self._config.upload_buffer_bytes,
         )
         self.streams += 1
@@ -336,7 +323,7 @@ class Bodies:
             await upload.room()
             block = self._blocks.take()
             size_bytes = await exchange.receive_into(memoryview(block))
-            upload.feed_block(block, size_bytes, self._blocks)
+            upload.feed_block(block, size_bytes)
 
     async def _feed_pieces(self, upload: Upload, receive: Receive) -> None:
         more = True

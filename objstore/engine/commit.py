@@ -90,9 +90,24 @@ class Operation(Protocol):
 
 
 class _Ticket:
-    """An operation in the queue, and how to tell its caller."""
+    """An operation in the queue, and how to tell its caller.
 
-    __slots__ = ("_wake", "bound_bytes", "callback", "error", "must_lead", "operation", "records")
+    Callers that wait are woken in a chain: each wakes the next.  Were the leader to wake
+    them all, every one would at once ask for the interpreter, which only one can have.
+    `is_called`: its outcome stands, or the lead is its; it is in the chain.
+    """
+
+    __slots__ = (
+        "_wake",
+        "bound_bytes",
+        "callback",
+        "error",
+        "is_called",
+        "must_lead",
+        "next",
+        "operation",
+        "records",
+    )
 
     def __init__(
         self, operation: Operation, callback: Callable[[_Ticket], None] | None = None
@@ -103,6 +118,8 @@ class _Ticket:
         self.records: Sequence[Record] = ()
         self.error: BaseException | None = None
         self.must_lead = False
+        self.is_called = False
+        self.next: _Ticket | None = None
         self._wake = threading.Lock()
         self._wake.acquire()
 
@@ -111,6 +128,12 @@ class _Ticket:
 
     def wake(self) -> None:
         self._wake.release()
+
+    def pass_on(self) -> None:
+        """Wake the next of the chain; idempotent."""
+        successor, self.next = self.next, None
+        if successor is not None:
+            successor.wake()
 
 
 class Committer:
@@ -169,11 +192,13 @@ class Committer:
         """Wait to be told the outcome, or to lead."""
         try:
             ticket.wait()
+            ticket.pass_on()
         except BaseException:  # a signal's exception, such as KeyboardInterrupt
             with self._mutex:
-                if not ticket.must_lead:
+                if not ticket.is_called:
                     # Nobody waits any more: another thread has to lead when its turn comes.
                     ticket.callback = _forget
+            ticket.pass_on()
             if ticket.must_lead:
                 self._lead()
             raise
@@ -260,21 +285,32 @@ class Committer:
             self._is_led = heir is not None
             if heir is None:
                 self._idle.notify_all()
-            if heir is not None and heir.callback is None:
-                heir.must_lead = True
-        # The heir first: its batch is what everybody else waits for.
-        if heir is not None:
-            if heir.must_lead:
-                heir.wake()
-            else:
-                self._hand_to_thread()
-        elif self._failure is not None:
+            called = self._call(batch, heir)
+        if heir is not None and not heir.must_lead:
+            self._hand_to_thread()
+        elif heir is None and self._failure is not None:
             self._thread_wake.release()  # it may be waiting for the queue to run dry
+        if called is not None:
+            called.wake()
         for ticket in batch:
             if ticket.callback is not None:
                 _tell(ticket, ticket.callback)
-            elif not ticket.must_lead:
-                ticket.wake()
+
+    def _call(self, batch: list[_Ticket], heir: _Ticket | None) -> _Ticket | None:
+        """Chain those who wait, the next leader last; the first of them.
+
+        Last, since by then the others may have their next operations in the queue, for
+        it to take along.
+        """
+        called: _Ticket | None = None
+        if heir is not None and heir.callback is None:
+            heir.must_lead = heir.is_called = True
+            called = heir
+        for ticket in reversed(batch):
+            if ticket.callback is None and not ticket.must_lead:
+                ticket.is_called = True
+                ticket.next, called = called, ticket
+        return called
 
     def _gather(self) -> list[_Ticket]:
         batch: list[_Ticket] = []

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 from xxhash import xxh3_64_intdigest
 
 from blockdev import Buffer
+from objstore import hashing
 from objstore.config import MAX_PUT_BYTES
 from objstore.engine import rows
 from objstore.engine.commit import Decision, Operation
 from objstore.engine.conditions import check_write
 from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.extent_writer import ExtentWriter
+from objstore.engine.hash_queue import HashQueue, Use
 from objstore.engine.space import FOR_WRITES
 from objstore.errors import EntityTooLargeError, IncompleteBodyError, InvalidArgumentError
 from objstore.index import keys, schema
@@ -154,7 +155,7 @@ def small_put(
     md5: bytes | None,
 ) -> PutObject:
     """The operation that puts a body of at most `log_inline_bytes`."""
-    digest = md5 or hashlib.md5(body, usedforsecurity=False).digest()
+    digest = md5 or hashing.md5(body)
     payload_xxh3 = xxh3_64_intdigest(body) if len(body) else 0
     return PutObject(
         core,
@@ -197,11 +198,16 @@ def blocks_of(data: Buffer | BinaryIO | Iterable[Buffer], io_bytes: int) -> Iter
         yield gathered
 
 
+def keep() -> None:
+    """The `done` of `BodyStream.write` for callers that leave their blocks alone."""
+
+
 class BodyStream:
     """Bytes on their way in: kept while they are few, streamed to extents when more.
 
-    The MD5, and whatever other digests are asked for, are computed on other
-    threads while this one writes.  Subclasses say what is committed.
+    The MD5 takes longer than all the rest, and is computed on another thread, which may
+    fall behind by a few blocks; other digests are computed on this one, between the writes.
+    Subclasses say what is committed.
     """
 
     limit_bytes = MAX_PUT_BYTES
@@ -218,7 +224,8 @@ class BodyStream:
         self._declared_bytes = size_bytes
         self._inline_bytes = inline_bytes
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._hashers = [self._md5.update, *hashers]
+        self._md5_queue: HashQueue | None = None
+        self._hashers = hashers
         self._head: bytearray | None = bytearray()
         self._writer: ExtentWriter | None = None
         self._is_finished = False
@@ -231,17 +238,28 @@ class BodyStream:
         """MD5 of the bytes, 16 bytes; after `finish`."""
         return self._md5.digest()
 
-    def write(self, data: Buffer) -> None:
+    def write(self, data: Buffer, done: Callable[[], object] | None = None) -> None:
         """Append `data`; blocks of `config.io_bytes` are the fast ones.
+
+        Without `done`, the caller may change `data` on return.  With it, only once `done`
+        was called: on any thread, once, whether or not this raises.
 
         Raises:
             EntityTooLargeError: more than an object or part may have.
             IncompleteBodyError: more than was declared.
             StoreFullError: no space.
         """
-        view = memoryview(data).cast("B")
-        if not len(view):
-            return
+        use = Use(done)
+        try:
+            view = memoryview(data).cast("B")
+            if len(view):
+                self._append(view, use)
+        finally:
+            use.end()
+            if done is None and self._md5_queue is not None:
+                self._md5_queue.join()
+
+    def _append(self, view: memoryview, use: Use) -> None:
         self._check_limit(self.size_bytes + len(view))
         if self._declared_bytes is not None and self.size_bytes + len(view) > self._declared_bytes:
             raise IncompleteBodyError(f"more than the {self._declared_bytes} bytes declared")
@@ -253,26 +271,23 @@ class BodyStream:
             head, self._head = self._head, None
             self._writer = ExtentWriter(self._core, self._declared_bytes)
             if head:
-                self._store(memoryview(head))
-        self._store(view)
+                self._store(memoryview(head), Use(None))
+        self._store(view, use)
 
-    def _store(self, view: memoryview) -> None:
+    def _store(self, view: memoryview, use: Use) -> None:
         assert self._writer is not None
-        futures: list[Future[Any]] = []
-        if len(view) >= 64 * 1024:
-            pool = self._core.hash_pool()
-            futures = [pool.submit(hasher, view) for hasher in self._hashers]
-        else:
-            for hasher in self._hashers:
-                hasher(view)
-        try:
-            self._writer.write(view)
-        finally:
-            for future in futures:
-                future.result()
+        if self._md5_queue is None:
+            core = self._core
+            self._md5_queue = HashQueue(
+                core.hash_pool(), self._md5.update, core.config.md5_queue_blocks
+            )
+        self._md5_queue.put(view, use)
+        self._writer.write(view)
+        for hasher in self._hashers:
+            hasher(view)
 
     def finish(self) -> None:
-        """All bytes have come; digests are complete.  Idempotent.
+        """All bytes have come: digests are complete, streamed bytes durable.  Idempotent.
 
         Raises:
             IncompleteBodyError: fewer than were declared.
@@ -284,19 +299,21 @@ class BodyStream:
                 f"{self.size_bytes} bytes came of the {self._declared_bytes} declared"
             )
         if self._head is not None:
-            for hasher in self._hashers:
+            for hasher in (self._md5.update, *self._hashers):
                 hasher(self._head)
         else:
             assert self._writer is not None
+            assert self._md5_queue is not None
             self._writer.finish()
+            # While the last blocks are hashed.
+            self._core.flush()
+            self._md5_queue.join()
         self._is_finished = True
 
     def _durable_extents(self) -> list[Extent]:
-        """Make the streamed bytes durable; the extents they lie in."""
-        if self._writer is None:
-            return []
-        self._core.flush()
-        return self._writer.extents
+        """The extents that the streamed bytes lie in; `finish` has made them durable."""
+        assert self._is_finished
+        return self._writer.extents if self._writer is not None else []
 
     def _commit(self, operation: Operation) -> Record:
         """Commit the one record of `operation`, which refers to the bytes."""
@@ -309,6 +326,8 @@ class BodyStream:
         """Give the bytes up; idempotent, and nothing after a commit."""
         if not self._is_settled:
             self._is_settled = True
+            if self._md5_queue is not None:
+                self._md5_queue.join()
             if self._writer is not None:
                 self._writer.settle(is_doubtful=self._is_doubtful)
 
