@@ -93,6 +93,8 @@ class Modification:
     started_ns: int
     ended_ns: int | None = None
     status_message: str = ""
+    original_multi_attach: bool = False
+    target_multi_attach: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,31 @@ class SnapshotUsage:
     exclusive_bytes: int
     stored_bytes: int
     exclusive_stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTier:
+    """The storage tier of a snapshot, and what last moved it.
+
+    `status`: the snapshot's state.  `last_tiering_status`: ``archival-``, ``temporary-restore-``
+    or ``permanent-restore-`` and then ``in-progress`` or ``completed``; empty if it never
+    moved.  `last_tiering_progress`: percent.  `minimum_ends_ns`: until when the archive is
+    paid for at least.  `archived_bytes`: the full copy that the archive holds.
+    """
+
+    snapshot_id: str
+    volume_id: str
+    status: str
+    owner_id: str
+    tier: str
+    last_tiering_start_ns: int | None = None
+    last_tiering_progress: int | None = None
+    last_tiering_status: str = ""
+    archived_ns: int | None = None
+    restore_expires_ns: int | None = None
+    minimum_ends_ns: int | None = None
+    archived_bytes: int = 0
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +233,4 @@ class Instance:
     disks: tuple[InstanceDisk, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     state_reason: str = ""
+    launch_index: int = 0

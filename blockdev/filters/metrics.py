@@ -45,6 +45,20 @@ class OperationMetrics:
                 return (1 << bucket) - 1
         return 0
 
+    def plus(self, other: OperationMetrics) -> OperationMetrics:
+        """Both together, such as two ways into one volume."""
+        return OperationMetrics(
+            self.calls + other.calls,
+            self.errors + other.errors,
+            self.declined + other.declined,
+            self.bytes + other.bytes,
+            self.total_ns + other.total_ns,
+            tuple(
+                mine + theirs
+                for mine, theirs in zip(self.latency_buckets, other.latency_buckets, strict=True)
+            ),
+        )
+
     def since(self, earlier: OperationMetrics) -> OperationMetrics:
         """What came after `earlier`."""
         return OperationMetrics(
@@ -71,6 +85,21 @@ class MetricsSnapshot:
     zeroes: OperationMetrics
     discards: OperationMetrics
     flushes: OperationMetrics
+
+    @classmethod
+    def nothing(cls) -> MetricsSnapshot:
+        """No call at all."""
+        none = OperationMetrics(0, 0, 0, 0, 0, (0,) * LATENCY_BUCKETS)
+        return cls(none, none, none, none, none, none, none)
+
+    def plus(self, other: MetricsSnapshot) -> MetricsSnapshot:
+        """Both together."""
+        return MetricsSnapshot(
+            **{
+                field.name: getattr(self, field.name).plus(getattr(other, field.name))
+                for field in fields(self)
+            }
+        )
 
     def since(self, earlier: MetricsSnapshot) -> MetricsSnapshot:
         """What came after `earlier`."""

@@ -24,6 +24,14 @@ class Passthrough:
         """The device that this layer lies on."""
         return self._below
 
+    def rebase(self, below: BlockDevice) -> None:
+        """Go on over another device in place of the one below, such as that one, grown.
+
+        For layers that keep no knowledge of it but its geometry.
+        """
+        self._below = below
+        self._geometry = below.geometry
+
     @property
     def geometry(self) -> Geometry:
         return self._geometry

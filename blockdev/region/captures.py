@@ -1,0 +1,190 @@
+"""Copies of volumes into snapshots: the point in time, and who waits for the end.
+
+The process that holds a volume makes its copies.  Each volume with a pending one has a
+thread here that waits for the end, and keeps the volume open until then.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from blockdev.errors import DeviceError
+from blockdev.live import TooManyPendingError
+from blockdev.model import ServiceError
+from blockdev.region.base import Surroundings
+from blockdev.region.held import HeldVolume
+from blockdev.region.holding import Body, Holding
+from blockdev.region.jobs import CAPTURE
+
+POLL_S: Final = 0.25
+"""How often a wait looks whether the region is being closed."""
+
+BEGIN_TRIES: Final = 5
+"""How often a point in time is asked for while the volume changes hands."""
+
+_OPEN_ID_BYTES: Final = 8
+
+
+class Captures(Holding):
+    """Pending copies of volumes."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings)
+        self._watchers: dict[str, threading.Thread] = {}
+        self._host_verbs["begin_snapshot"] = self._answer_begin
+
+    def _begin(self, volume_id: str, snapshot_ids: Sequence[str]) -> None:
+        """Fix the point in time of snapshots of a volume, wherever it is held.
+
+        A volume that is opened or closed at this very moment is asked for again.
+        """
+        for attempt in range(BEGIN_TRIES):
+            with self._lock:
+                self._check_region_open()
+                if volume_id in self._held:
+                    self._begin_held(volume_id, snapshot_ids)
+                    return
+            if self._ask(volume_id, "begin_snapshot", {"snapshots": list(snapshot_ids)}):
+                return
+            try:
+                self._begin_held(volume_id, snapshot_ids)
+                return
+            except ServiceError as error:
+                if error.code != "VolumeInUse" or attempt == BEGIN_TRIES - 1:
+                    raise
+
+    def _answer_begin(self, volume_id: str, arguments: Body) -> Body:
+        """Another process asks for the point in time of snapshots of a volume held here."""
+        with self._lock:
+            if volume_id not in self._held:
+                raise ServiceError("VolumeInUse", f"Volume {volume_id} is being closed.")
+            self._begin_held(volume_id, arguments["snapshots"])
+        return {"begun": True}
+
+    def _begin_held(self, volume_id: str, snapshot_ids: Sequence[str]) -> None:
+        """The same in the process that holds the volume, or opens it for this."""
+        with self._lock:
+            held = self._hold_for_copy(volume_id)
+            try:
+                for snapshot_id in snapshot_ids:
+                    held.live.begin_snapshot(snapshot_id)
+            except TooManyPendingError as error:
+                raise too_many_pending(volume_id) from error
+            except DeviceError as error:
+                raise ServiceError("InternalError", f"Volume {volume_id}: {error}") from error
+            finally:
+                self._watch_captures(held)
+
+    def _hold_and_copy(self, volume_id: str) -> HeldVolume:
+        """The volume, opened; copies of it that were interrupted go on."""
+        held = self._hold(volume_id)
+        if held.live.pending_snapshots:
+            self._watch_captures(held)
+        return held
+
+    def _hold_for_copy(self, volume_id: str) -> HeldVolume:
+        """The volume, kept open until its copies are done, whoever closes it meanwhile."""
+        held = self._hold(volume_id)
+        if not held.capture_open_id:
+            held.capture_open_id = self._entropy.token_bytes(_OPEN_ID_BYTES).hex()
+            with self._database.write() as connection:
+                connection.execute(
+                    "INSERT INTO opens VALUES (?, ?, ?, ?)",
+                    (held.capture_open_id, volume_id, CAPTURE, self._owner.name),
+                )
+        return held
+
+    def _watch_captures(self, held: HeldVolume) -> None:
+        """Have a thread wait for the copies of a held volume, unless there is one."""
+        self._hold_for_copy(held.volume_id)
+        held.budget.snapshot_in_progress = True
+        if held.volume_id not in self._watchers:
+            watcher = threading.Thread(
+                target=self._watch, args=(held,), name=f"snapshot {held.volume_id}", daemon=True
+            )
+            self._watchers[held.volume_id] = watcher
+            watcher.start()
+
+    def _watch(self, held: HeldVolume) -> None:
+        """Wait until no copy of the volume is pending, then let go of it."""
+        while not self._closing.is_set():
+            held.live.wait_snapshots(POLL_S)
+            with self._lock:
+                if self._closing.is_set() or self._end_copies(held):
+                    break
+        if self._closing.is_set():
+            return
+        with suppress(ServiceError):
+            self._note_completions()
+            self._run_jobs()  # a deleted volume whose files were needed until now
+
+    def _end_copies(self, held: HeldVolume) -> bool:
+        """Under the lock: False while there is something to wait for still."""
+        if held.live.pending_snapshots:
+            return False
+        del self._watchers[held.volume_id]
+        held.budget.snapshot_in_progress = False
+        open_id, held.capture_open_id = held.capture_open_id, ""
+        if held.is_idle:
+            self._let_go(held)
+        self._strike_open(open_id)
+        return True
+
+    def _resume_copies(self) -> None:
+        """Go on with the copies of volumes that no living process has open."""
+        volumes = {one.volume for one in self._store.statuses() if one.state == "pending"} - {""}
+        if not volumes:
+            return
+        self._forget_the_dead()
+        with self._read() as (connection, _):
+            opened = {row["volume_id"] for row in connection.execute("SELECT * FROM opens")}
+        for volume_id in sorted(volumes - opened):
+            with self._lock, suppress(ServiceError):
+                if not self._closing.is_set():
+                    self._hold_and_copy(volume_id)
+                    self._let_go_if_idle(volume_id)
+
+    def _let_go_if_idle(self, volume_id: str) -> None:
+        """A volume that had nothing left to copy need not stay open."""
+        held = self._held.get(volume_id)
+        if held is not None and held.is_idle:
+            self._let_go(held)
+
+    def _join_watchers(self) -> None:
+        """Wait for the threads to notice that the region is being closed."""
+        for watcher in list(self._watchers.values()):
+            watcher.join()
+        self._watchers.clear()
+
+    def _note_completions(self) -> None:
+        """Write down when snapshots were completed, as soon as somebody notices."""
+        with self._read() as (connection, _):
+            open_rows = connection.execute(
+                "SELECT snapshot_id FROM snapshots WHERE completed_ns IS NULL"
+            ).fetchall()
+        if not open_rows:
+            return
+        statuses = self._statuses([row["snapshot_id"] for row in open_rows])
+        done = [
+            (self._clock.now_ns(), row["snapshot_id"])
+            for row in open_rows
+            if row["snapshot_id"] in statuses and statuses[row["snapshot_id"]].state == "completed"
+        ]
+        if done:
+            with self._database.write() as connection:
+                connection.executemany(
+                    "UPDATE snapshots SET completed_ns = ?"
+                    " WHERE snapshot_id = ? AND completed_ns IS NULL",
+                    done,
+                )
+
+
+def too_many_pending(volume_id: str) -> ServiceError:
+    """What EC2 says when as many snapshots of a volume are pending as may be."""
+    return ServiceError(
+        "ConcurrentSnapshotLimitExceeded",
+        f"Maximum allowed in-progress snapshots for volume {volume_id} exceeded.",
+    )

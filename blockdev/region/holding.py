@@ -1,0 +1,211 @@
+"""Which volumes this process holds, and how others ask it about them.
+
+One process holds a volume: it has its files locked, and answers on a socket in its folder.
+
+Lock order: the region's lock, then the database's.  Nothing takes the region's lock within
+a transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from blockdev.errors import DeviceOpenError
+from blockdev.filters.throttle import Budget
+from blockdev.host import HostRefusedError, HostTimeoutError, NobodyHoldsError, VolumeHost, ask
+from blockdev.live import LiveVolume, VolumeHeldError
+from blockdev.model import MIB, ServiceError
+from blockdev.region import rows
+from blockdev.region.base import Surroundings
+from blockdev.region.database import Connection
+from blockdev.region.held import HeldVolume, performance, saved_credits
+from blockdev.region.snapshot_rows import SnapshotRows
+
+ASK_TIMEOUT_S: Final = 10.0
+"""How long the process that holds a volume may take to answer."""
+
+SAVE_EVERY_S: Final = 30.0
+"""How often credit balances are written down, so that a kill loses no more than this."""
+
+Body: TypeAlias = Mapping[str, Any]
+HostVerb: TypeAlias = Callable[[str, Body], Body]
+"""What the holder of a volume does for another process: volume id and arguments to answer."""
+
+
+class Holding(SnapshotRows):
+    """Volumes held by this process."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings)
+        self._held: dict[str, HeldVolume] = {}
+        self._closing = threading.Event()
+        self._saver: threading.Thread | None = None
+        self._host_verbs: dict[str, HostVerb] = {"refresh": self._answer_refresh}
+
+    # Holding and letting go; all under the region's lock.
+
+    def _hold(self, volume_id: str) -> HeldVolume:
+        """The volume, opened if this process does not hold it yet."""
+        held = self._held.get(volume_id)
+        if held is not None:
+            return held
+        with self._read() as (connection, now_ns):
+            row, latest = volume_rows(connection, volume_id)
+        now = performance(row, latest, now_ns)
+        live = self._open_live(volume_id)
+        handlers = {name: partial(verb, volume_id) for name, verb in self._host_verbs.items()}
+        host = VolumeHost(self._volume_folder(volume_id), handlers)
+        saved = saved_credits(row, now.limits, now_ns)
+        held = HeldVolume(
+            volume_id,
+            live,
+            host,
+            Budget(now.limits, self._clock.monotonic_ns(), saved),
+            self._clock,
+            self._entropy,
+            touch_costs=not row["fast_restored"],
+        )
+        held.apply(now, lambda: self._refresh_held(volume_id))
+        if row["initialization_mibps"] is not None:
+            live.initialize(row["initialization_mibps"] * MIB)
+        host.start()
+        self._held[volume_id] = held
+        self._start_saver()
+        return held
+
+    def _open_live(self, volume_id: str) -> LiveVolume:
+        try:
+            return LiveVolume.open(
+                self._volume_folder(volume_id), clock=self._clock, store=self._store
+            )
+        except VolumeHeldError as error:
+            raise ServiceError(
+                "VolumeInUse", f"Volume {volume_id} is open in another process."
+            ) from error
+        except DeviceOpenError as error:
+            raise ServiceError("InternalError", f"Volume {volume_id}: {error}") from error
+
+    def _let_go(self, held: HeldVolume) -> None:
+        """Close a volume; its credits are kept."""
+        del self._held[held.volume_id]
+        self._save_credits([held])
+        held.host.close()
+        held.live.close()
+
+    def _close_volumes(self) -> None:
+        """Revoke every handle and let go of every volume; copies go on at the next open."""
+        with self._lock:
+            for held in list(self._held.values()):
+                held.revoke(set())
+                held.capture_open_id = ""
+                self._let_go(held)
+        self._forget_opens()
+
+    def _check_region_open(self) -> None:
+        if self._closing.is_set():
+            raise ServiceError("Unavailable", "The region is closed.")
+
+    def _forget_opens(self) -> None:
+        """Strike off all that this process had open."""
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM opens WHERE owner = ?", (self._owner.name,))
+
+    def _strike_open(self, open_id: str) -> None:
+        with self._write() as (connection, _):
+            connection.execute("DELETE FROM opens WHERE open_id = ?", (open_id,))
+
+    # What the holder of a volume is asked by others, and asks of others.
+
+    def _ask(
+        self, volume_id: str, verb: str, arguments: Mapping[str, Any] = {}
+    ) -> Mapping[str, Any] | None:
+        """Ask the process that holds a volume; None when nobody does.
+
+        Raises:
+            ServiceError: as the other process raised it; Unavailable: it does not answer.
+        """
+        try:
+            return ask(self._volume_folder(volume_id), verb, arguments, ASK_TIMEOUT_S)
+        except NobodyHoldsError:
+            return None
+        except HostRefusedError as error:
+            raise ServiceError(error.code or "InternalError", error.message) from error
+        except HostTimeoutError as error:
+            raise ServiceError(
+                "Unavailable", f"The process that holds volume {volume_id} does not answer."
+            ) from error
+
+    def _refresh(self, volume_id: str) -> None:
+        """Let whoever holds a volume look at its rows again.
+
+        One that does not answer finds the request when it goes on.
+        """
+        with self._lock:
+            if volume_id in self._held:
+                self._refresh_held(volume_id)
+                return
+        with suppress(ServiceError):
+            self._ask(volume_id, "refresh")
+
+    def _refresh_held(self, volume_id: str) -> None:
+        """Make a volume held here what its rows say."""
+        with self._lock:
+            held = self._held.get(volume_id)
+            if held is None:
+                return
+            with self._read() as (connection, now_ns):
+                row, latest = volume_rows(connection, volume_id)
+                found = connection.execute(
+                    "SELECT open_id FROM opens WHERE volume_id = ?", (volume_id,)
+                ).fetchall()
+            held.revoke({one["open_id"] for one in found})
+            if held.is_idle:
+                self._let_go(held)
+            else:
+                held.apply(performance(row, latest, now_ns), lambda: self._refresh_held(volume_id))
+
+    def _answer_refresh(self, volume_id: str, _: Body) -> Body:
+        self._refresh_held(volume_id)
+        return {}
+
+    # Credits.
+
+    def _save_credits(self, several: list[HeldVolume]) -> None:
+        """Write the balances down, with the moment at which they were such."""
+        monotonic_ns, now_ns = self._clock.monotonic_ns(), self._clock.now_ns()
+        found = [(one.budget.credit_balance(monotonic_ns), one.volume_id) for one in several]
+        with self._database.write() as connection:
+            connection.executemany(
+                "UPDATE volumes SET credits = ?, credits_ns = ? WHERE volume_id = ?",
+                [(balance, now_ns, volume_id) for balance, volume_id in found],
+            )
+
+    def _start_saver(self) -> None:
+        if self._saver is None:
+            self._saver = threading.Thread(
+                target=self._save_now_and_then, name="volume credits", daemon=True
+            )
+            self._saver.start()
+
+    def _join_saver(self) -> None:
+        if self._saver is not None:
+            self._saver.join()
+
+    def _save_now_and_then(self) -> None:
+        while not self._closing.wait(SAVE_EVERY_S):
+            with self._lock, suppress(ServiceError):
+                self._save_credits(list(self._held.values()))
+
+
+def volume_rows(connection: Connection, volume_id: str) -> tuple[rows.Row, rows.Row | None]:
+    """The row of a volume and that of its latest modification."""
+    row = connection.execute("SELECT * FROM volumes WHERE volume_id = ?", (volume_id,)).fetchone()
+    latest = connection.execute(
+        "SELECT * FROM modifications WHERE volume_id = ? ORDER BY modification_id DESC LIMIT 1",
+        (volume_id,),
+    ).fetchone()
+    return row, latest

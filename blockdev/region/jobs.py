@@ -1,0 +1,171 @@
+"""File work that follows a verb: written down with it, done after it, struck off when done.
+
+A verb's transaction holds its jobs.  The process that wrote them does them as soon as the
+transaction is committed; if it is killed before it struck them off, whoever next opens the
+region (or notices that the process is dead) does them again, so each can be done twice:
+
+================  ==============================================================
+make-volume       the files of a new volume; its snapshot is pinned
+remove-volume     those of a deleted one, when no copy reads from them any more
+delete-snapshot   its map, and the blocks that no other snapshot needs
+remove-disk       the file of an instance-store disk whose data is lost
+================  ==============================================================
+
+One process works on jobs at a time: it holds the lock of ``jobs.lock``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from blockdev.errors import DeviceError
+from blockdev.live import LiveVolume
+from blockdev.model import GIB, ServiceError
+from blockdev.region.base import RegionBase
+from blockdev.region.database import Connection
+from blockdev.region.rows import Row
+
+CAPTURE: str = "#capture"
+"""The instance under which a volume is opened while a snapshot of it is copied."""
+
+
+class Jobs(RegionBase):
+    """Jobs, and what dead processes left behind."""
+
+    def _add_job(self, connection: Connection, kind: str, target: str) -> None:
+        connection.execute(
+            "INSERT INTO jobs (kind, target, owner, created_ns) VALUES (?, ?, ?, ?)",
+            (kind, target, self._owner.name, self._clock.now_ns()),
+        )
+
+    def _run_jobs(self) -> None:
+        """Do what this process has to do, and what dead ones left; in order, each once."""
+        with self._jobs_alone():
+            last = 0
+            while (row := self._next_job(last)) is not None:
+                last = row["job_id"]
+                self._run_job(row)
+
+    def _next_job(self, after: int) -> Row | None:
+        """The first job after `after` that this process may do."""
+        with self._read() as (connection, _):
+            found = connection.execute(
+                "SELECT * FROM jobs WHERE job_id > ? ORDER BY job_id", (after,)
+            ).fetchall()
+        others = {row["owner"] for row in found} - {self._owner.name}
+        mine = {self._owner.name, *self._owner.dead(others)}
+        return next((row for row in found if row["owner"] in mine), None)
+
+    def _run_job(self, row: Row) -> None:
+        kind, target = row["kind"], row["target"]
+        if kind == "make-volume":
+            self._make_volume(target)
+        elif kind == "remove-volume":
+            if not self._remove_volume(target):
+                return  # a copy still reads from it: whoever ends that comes here again
+        elif kind == "delete-snapshot":
+            with suppress(KeyError):
+                self._store.delete(target)
+        elif kind == "remove-disk":
+            (self._path / "instances" / target).unlink(missing_ok=True)
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM jobs WHERE job_id = ?", (row["job_id"],))
+
+    def _volume_folder(self, volume_id: str) -> Path:
+        return self._path / "volumes" / volume_id
+
+    def _make_volume(self, volume_id: str) -> None:
+        """A volume whose files cannot be made is one in the state ``error``."""
+        with self._read() as (connection, _):
+            row = connection.execute(
+                "SELECT * FROM volumes WHERE volume_id = ?", (volume_id,)
+            ).fetchone()
+        if row is None or row["files_made"]:
+            return
+        failure = ""
+        try:
+            LiveVolume.create(
+                self._volume_folder(volume_id),
+                size_bytes=row["size_gib"] * GIB,
+                volume=volume_id,
+                store=self._store,
+                origin_id=row["snapshot_id"],
+            )
+        except (DeviceError, OSError) as error:
+            failure = str(error)
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE volumes SET files_made = 1, failure = ? WHERE volume_id = ?",
+                (failure, volume_id),
+            )
+
+    def _remove_volume(self, volume_id: str) -> bool:
+        """False while a snapshot of the volume is being copied from these files."""
+        self._forget_the_dead()
+        with self._read() as (connection, _):
+            opened = connection.execute(
+                "SELECT 1 FROM opens WHERE volume_id = ?", (volume_id,)
+            ).fetchone()
+        if opened is not None or self._pending_snapshots(volume_id):
+            return False
+        folder = self._volume_folder(volume_id)
+        if folder.exists():
+            shutil.rmtree(folder)
+            _sync_folder(folder.parent)
+        self._store.unpin_all(volume_id)
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE volumes SET files_made = 0 WHERE volume_id = ?", (volume_id,)
+            )
+        return True
+
+    def _pending_snapshots(self, volume_id: str) -> list[str]:
+        """Snapshots whose copy still reads from the volume's files."""
+        return [
+            status.snapshot_id
+            for status in self._store.statuses()
+            if status.volume == volume_id and status.state == "pending"
+        ]
+
+    def _forget_the_dead(self) -> None:
+        """Strike off what dead processes had open; nothing is written when there is none."""
+        with self._read() as (connection, _):
+            rows = connection.execute("SELECT DISTINCT owner FROM opens").fetchall()
+        dead = self._owner.dead({row["owner"] for row in rows})
+        if dead:
+            with self._database.write() as connection:
+                connection.executemany(
+                    "DELETE FROM opens WHERE owner = ?", [(name,) for name in dead]
+                )
+
+    def _check_not_open(self, connection: Connection, volume_id: str) -> None:
+        """Raise VolumeInUse while a caller has the volume open; copies do not count."""
+        found = connection.execute(
+            "SELECT 1 FROM opens WHERE volume_id = ? AND instance_id <> ?", (volume_id, CAPTURE)
+        ).fetchone()
+        if found is not None:
+            raise ServiceError("VolumeInUse", f"Volume {volume_id} is open in a process.")
+
+    @contextmanager
+    def _jobs_alone(self) -> Iterator[None]:
+        path = self._path / "jobs.lock"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make what was removed from a folder stay removed."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
