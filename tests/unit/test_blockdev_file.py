@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 import stat
 import subprocess
@@ -20,7 +21,7 @@ from blockdev.errors import (
     DeviceIOError,
     DeviceOpenError,
 )
-from blockdev.file import WRITEBACK_BYTES, FileDevice
+from blockdev.file import DIRECT_BYTES, DISCARD_BYTES, WRITEBACK_BYTES, FileDevice
 
 MIB = 1024 * 1024
 
@@ -319,6 +320,7 @@ def test_try_read_where_the_file_system_cannot_promise(
 def test_writeback_starts_as_writes_gather(
     device: FileDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(device, "_direct", None)  # some disks take memory at any address
     started: list[tuple[int, int]] = []
     monkeypatch.setattr(
         linux, "start_writeback", lambda fd, at, length: started.append((at, length))
@@ -335,6 +337,108 @@ def test_writeback_starts_as_writes_gather(
     device.flush()
     device.write(0, b"x")
     assert len(started) == 2
+
+
+# --- writes past the page cache -------------------------------------------------------
+
+
+def page_aligned(fill: bytes, size_bytes: int) -> memoryview:
+    memory = mmap.mmap(-1, size_bytes)
+    memory.write(fill * size_bytes)
+    return memoryview(memory)
+
+
+def test_large_writes_past_the_cache_and_small_ones_through_it_agree(device: FileDevice) -> None:
+    block = page_aligned(b"d", MIB)
+    expected = bytearray(8 * MIB)
+    for offset_bytes, data in (
+        (MIB - 100, b"c" * 5000),  # in the cache, dirty, and then written over
+        (MIB, block),
+        (2 * MIB - 3, b"tail"),
+        (4 * MIB, block[:DIRECT_BYTES]),
+        (4 * MIB + 4096, b"e" * 4096),
+        (5 * MIB + 1, block),  # at no block's beginning
+        (7 * MIB, block[: DIRECT_BYTES + 1]),  # to no block's end
+    ):
+        assert read(device, 0, 8 * MIB) == expected  # and now all of it is in the cache
+        device.write(offset_bytes, data)
+        expected[offset_bytes : offset_bytes + len(data)] = data
+    device.flush()
+    assert read(device, 0, 8 * MIB) == expected
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_write_that_the_disk_will_not_take_directly_goes_through_the_cache(
+    code: int, device: FileDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite, refused = os.pwrite, []
+
+    def refusing(fd: int, data: memoryview, offset_bytes: int) -> int:
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT:
+            refused.append(offset_bytes)
+            raise OSError(code, os.strerror(code))
+        return pwrite(fd, data, offset_bytes)
+
+    monkeypatch.setattr(os, "pwrite", refusing)
+    device.write(MIB, page_aligned(b"x", MIB))
+    assert refused in ([MIB], [])  # none where the file lies in memory
+    assert read(device, MIB, MIB) == b"x" * MIB
+
+
+def test_a_direct_write_that_fails_is_a_failed_write(
+    device: FileDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "pwrite", failing(errno.EIO))
+    with pytest.raises(DeviceIOError, match="write of 1048576 bytes at 0"):
+        device.write(0, page_aligned(b"x", MIB))
+    monkeypatch.setattr(os, "pwrite", failing(errno.ENOSPC))
+    with pytest.raises(DeviceFullError):
+        device.write(0, page_aligned(b"x", MIB))
+
+
+def test_a_direct_write_cut_short_is_finished(
+    device: FileDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+
+    def short(fd: int, data: memoryview, offset_bytes: int) -> int:
+        return pwrite(fd, data[:4096], offset_bytes)
+
+    monkeypatch.setattr(os, "pwrite", short)
+    device.write(MIB, page_aligned(b"x", MIB))
+    assert read(device, MIB, MIB) == b"x" * MIB
+
+
+def test_a_file_system_without_direct_writes_is_lived_with(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_open = os.open
+
+    def refusing(name: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return real_open(name, flags, mode)
+
+    monkeypatch.setattr(os, "open", refusing)
+    device = FileDevice.open(path, size_bytes=4 * MIB)
+    device.write(MIB, page_aligned(b"x", MIB))
+    assert read(device, MIB, MIB) == b"x" * MIB
+
+
+def test_a_large_discard_goes_in_pieces(
+    device: FileDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.write(0, b"x" * 8 * MIB)
+    punch, punched = linux.punch_hole, []
+
+    def watched(fd: int, offset_bytes: int, length_bytes: int) -> None:
+        punched.append(length_bytes)
+        punch(fd, offset_bytes, length_bytes)
+
+    monkeypatch.setattr(linux, "punch_hole", watched)
+    device.discard(5, 5 * MIB)
+    assert punched == [DISCARD_BYTES, DISCARD_BYTES, 5 * MIB - 2 * DISCARD_BYTES]
+    assert read(device, 0, 8 * MIB) == b"x" * 5 + bytes(5 * MIB) + b"x" * (3 * MIB - 5)
 
 
 def test_a_c_library_without_the_calls_is_lived_with(
