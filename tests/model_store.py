@@ -143,10 +143,12 @@ class ModelStream(Generic[Info]):
         self._pieces: list[bytes] = []
         self._closed = False
 
-    def write(self, data: Buffer) -> None:
+    def write(self, data: Buffer, done: Callable[[], object] | None = None) -> None:
         self._pieces.append(bytes(data))
         for hasher in self._hashers:
             hasher(data)
+        if done is not None:
+            done()
 
     def finish(self) -> None:
         if self._declared is not None and self._declared != self.size_bytes:

@@ -2,19 +2,21 @@
 
 The event loop only counts and queues.  A thread of the upload pool, one at a time for
 each upload, takes the frames off (aws-chunked), gathers blocks of `io_bytes` and gives them
-to the engine's stream, which writes them and computes the digests.  Nothing counts until
-`commit`: whatever goes wrong before, the stream is aborted and the store is as it was.
+to the engine's stream, which writes them and computes the digests, the MD5 last.  Nothing
+counts until `commit`: whatever goes wrong before, the stream is aborted and the store is as
+it was.
 """
 
 from __future__ import annotations
 
 import asyncio
+import mmap
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from blockdev.device import Buffer
-from objstore.asgi.strand import Strand
+from objstore.asgi.strand import Completions, Strand
 from objstore.auth.chunked import ChunkedDecoder
 from objstore.model import Checksum
 from objstore.s3.checksums import Hasher, new_hasher
@@ -23,7 +25,7 @@ from objstore.s3.checksums import Hasher, new_hasher
 class Stream(Protocol):
     """The engine's `PutStream` or `PartStream`."""
 
-    def write(self, data: Buffer) -> None: ...
+    def write(self, data: Buffer, done: Callable[[], object] | None = None) -> None: ...
     def finish(self) -> None: ...
     @property
     def md5(self) -> bytes: ...
@@ -66,19 +68,25 @@ class Budget:
 
 
 class Blocks:
-    """Buffers of one size, used again: a new one costs as much as filling it."""
+    """Buffers of one size, used again: a new one costs as much as filling it.
+
+    They begin at a page, so that the device can write them as they are.
+    """
 
     def __init__(self, size_bytes: int, kept: int) -> None:
         self.size_bytes = size_bytes
         self._kept = kept
-        self._free: list[bytearray] = []
+        self._free: list[mmap.mmap] = []
 
-    def take(self) -> bytearray:
-        """A block; what is in it is anybody's guess."""
-        return self._free.pop() if self._free else bytearray(self.size_bytes)
+    def take(self) -> mmap.mmap:
+        """A block; what is in it is anybody's guess.  Call it from any thread."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return mmap.mmap(-1, self.size_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
-    def give_back(self, block: bytearray) -> None:
-        """A block that nobody refers to any more."""
+    def give_back(self, block: mmap.mmap) -> None:
+        """A block that nobody uses any more.  Call it from any thread."""
         if len(self._free) < self._kept:
             self._free.append(block)
 
@@ -89,30 +97,32 @@ class Upload:
     Args:
         decoder: takes the aws-chunked frames off; None for a plain body.
         algorithms: digests to compute besides the engine's MD5.
-        block_bytes: what the engine takes best at once.
+        blocks: of the size that the engine takes best.
         limit_bytes: how much may be received and not yet written.
     """
 
     def __init__(
         self,
         strand: Strand,
+        completions: Completions,
         budget: Budget,
+        blocks: Blocks,
         *,
         open_stream: OpenStream,
         decoder: ChunkedDecoder | None,
         algorithms: Sequence[str],
-        block_bytes: int,
         limit_bytes: int,
     ) -> None:
         self._strand = strand
+        self._completions = completions
         self._budget = budget
+        self._blocks = blocks
         self._open_stream = open_stream
         self._decoder = decoder
         self._hashers: dict[str, Hasher] = {
             name: new_hasher(name) for name in algorithms if name != "MD5"
         }
-        self._block_bytes = block_bytes
-        self._block = bytearray()
+        self._block: mmap.mmap | None = None
         self._filled_bytes = 0
         self._limit_bytes = limit_bytes
         self._held_bytes = 0
@@ -151,15 +161,22 @@ class Upload:
         if self._error is not None:
             raise self._error
 
-    def feed_block(self, block: bytearray, size_bytes: int, blocks: Blocks) -> None:
-        """Take the first bytes of a block, and give it back when they are written."""
+    def feed_block(self, block: mmap.mmap, size_bytes: int) -> None:
+        """Take the first bytes of a block; it goes back to the others when they are written."""
 
-        def done() -> None:
+        def release(_: object) -> None:
             self._release(size_bytes)
-            blocks.give_back(block)
+            self._blocks.give_back(block)
 
+        used = self._completions.future()
+        used.add_done_callback(release)
         self._hold(size_bytes)
-        self._strand.post(lambda: self._take(memoryview(block)[:size_bytes]), done)
+        self._strand.post(
+            lambda: self._take_block(
+                memoryview(block)[:size_bytes],
+                lambda: self._completions.complete(used, None, None),
+            )
+        )
 
     def _hold(self, size_bytes: int) -> None:
         self._held_bytes += size_bytes
@@ -189,6 +206,18 @@ class Upload:
     def _open(self) -> None:
         self._stream = self._open_stream([hasher.update for hasher in self._hashers.values()])
 
+    def _take_block(self, block: memoryview, done: Callable[[], object]) -> None:
+        """Write a block as it is if it has no frames; `done` when nobody uses it any more."""
+        if self._error is not None or self._decoder is not None:
+            self._take(block)
+            done()
+            return
+        assert self._stream is not None
+        try:
+            self._stream.write(block, done)
+        except BaseException as error:
+            self._error = error
+
     def _take(self, data: bytes | memoryview) -> None:
         if self._error is not None:
             return
@@ -202,28 +231,29 @@ class Upload:
             self._error = error
 
     def _gather(self, piece: memoryview) -> None:
-        """Fill the block; write it when it is full.  A piece that is a block needs no copy."""
-        assert self._stream is not None
-        if not self._filled_bytes and len(piece) == self._block_bytes:
-            self._stream.write(piece)
-            return
-        if not self._block:
-            self._block = bytearray(self._block_bytes)
+        """Fill the block; write it when it is full."""
         while len(piece):
-            taken = min(len(piece), self._block_bytes - self._filled_bytes)
+            if self._block is None:
+                self._block = self._blocks.take()
+            taken = min(len(piece), len(self._block) - self._filled_bytes)
             self._block[self._filled_bytes : self._filled_bytes + taken] = piece[:taken]
             self._filled_bytes += taken
             piece = piece[taken:]
-            if self._filled_bytes == self._block_bytes:
-                self._filled_bytes = 0
-                self._stream.write(self._block)
+            if self._filled_bytes == len(self._block):
+                self._write_gathered(self._block)
+
+    def _write_gathered(self, block: mmap.mmap) -> None:
+        assert self._stream is not None
+        filled = memoryview(block)[: self._filled_bytes]
+        self._block, self._filled_bytes = None, 0
+        self._stream.write(filled, lambda: self._blocks.give_back(block))
 
     def _commit(self, verify: Verify) -> Any:
         assert self._stream is not None
         if self._error is not None:
             raise self._error
-        if self._filled_bytes:
-            self._stream.write(memoryview(self._block)[: self._filled_bytes])
+        if self._block is not None:
+            self._write_gathered(self._block)
         trailers = self._decoder.finish() if self._decoder is not None else {}
         self._stream.finish()
         computed = {name: hasher.digest() for name, hasher in self._hashers.items()}
@@ -235,4 +265,4 @@ class Upload:
     def _abort(self) -> None:
         if self._stream is not None and not self._is_committed:
             self._stream.abort()
-        self._block = bytearray()
+        self._block = None

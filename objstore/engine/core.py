@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -99,7 +100,7 @@ class Core:
         """Threads for digests, which let the interpreter go while they compute."""
         with self._pool_lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(2, "objstore-hash")
+                self._pool = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "objstore-hash")
             return self._pool
 
     def close_pool(self) -> None:

@@ -289,7 +289,7 @@ class ObjectStore:
             bucket, key, size_bytes=size_bytes, attributes=attributes, conditions=conditions
         ) as stream:
             for block in put.blocks_of(data, core.config.io_bytes):
-                stream.write(block)
+                stream.write(block, put.keep)
             return stream.commit(checksums=checksums)
 
     def submit_put(

@@ -61,10 +61,14 @@ class FaultyStore(ModelStore):
         self.opened += 1
         write, abort = stream.write, stream.abort
 
-        def watched_write(data: Any) -> None:
-            self.before_write()
+        def watched_write(data: Any, done: Callable[[], object]) -> None:
             self.largest_write = max(self.largest_write, len(data))
-            write(data)
+            try:
+                self.before_write()
+            except BaseException:
+                done()
+                raise
+            write(data, done)
 
         def watched_abort() -> None:
             self.aborted += 1
