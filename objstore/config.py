@@ -88,9 +88,8 @@ class ServerConfig:
         up to 2 MiB.  The next one is told to slow down.
     `upload_threads`, `request_threads`: of one process, for bodies over
         `StoreConfig.log_inline_bytes` and for all other blocking calls.
-    `list_threads`: the same for listings.  They let the interpreter go at every row: two at
-        a time take it from each other a thousand times and cost twice the CPU, and on
-        the event loop a read would wait for all of them.
+    `list_threads`: the same for listings.  They let the interpreter go at every row, and
+        several at a time take it from each other (docs/design/0003-http-front.md).
     `region_threads`, `max_region_calls`, `max_block_body_bytes`: of the EC2 and EBS faces:
         threads of a process, requests that hold a body or a thread, and the longest body
         of the EBS direct APIs, which is a block.
