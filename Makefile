@@ -10,10 +10,12 @@ export NO_MKDOCS_2_WARNING := 1
 SOAK_KILLS ?= 1000
 SOAK_POWER_CUTS ?= 50000
 
+TOOLS := libnbd-bin qemu-utils fio e2fsprogs
+
 RUN := .venv/bin/python -m
 PIP := $(RUN) pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test check bench clients soak docs clean
+.PHONY: serve test check bench clients soak docs tools clean
 
 serve: .venv/.serve
 	.venv/bin/objstore serve ./data $(ARGS)
@@ -41,6 +43,19 @@ soak: .venv/.dev
 
 docs: .venv/.dev
 	.venv/bin/mkdocs serve --dev-addr 127.0.0.1:8000 $(ARGS)
+
+# Clients of other projects that some tests need; these skip where it is missing.  A machine
+# without apt-get, root or a network is no failure: what cannot be installed is told.
+tools: export DEBIAN_FRONTEND := noninteractive
+tools:
+	@if dpkg -s $(TOOLS) >/dev/null 2>&1; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { timeout 120 apt-get update -qq; \
+	    timeout 600 apt-get install -y -qq --no-install-recommends $(TOOLS) >/dev/null; } \
+	  || echo "tools: not all of $(TOOLS) could be installed; tests that need them skip"; \
+	else \
+	  echo "tools: $(TOOLS) need root and apt-get; tests that need them skip"; \
+	fi
 
 clean:
 	rm -rf build dist site htmlcov .coverage .coverage.* .hypothesis .*_cache .venv/.serve .venv/.dev
