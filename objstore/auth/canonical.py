@@ -51,11 +51,12 @@ def canonical_path(raw_path: bytes, *, normalise: bool = False) -> bytes:
     if path.translate(None, _UNRESERVED_AND_SLASH):
         path = uri_encode_path(unquote_to_bytes(path))
     if normalise:
-        path = _resolve_dots(path)
+        path = resolve_dots(path)
     return path or b"/"
 
 
-def _resolve_dots(path: bytes) -> bytes:
+def resolve_dots(path: bytes) -> bytes:
+    """A path without ``.``, ``..`` and doubled slashes."""
     kept: list[bytes] = []
     segments = path.split(b"/")
     for segment in segments:

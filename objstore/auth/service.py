@@ -18,10 +18,10 @@ from blockdev.clock import Clock
 from objstore.auth.canonical import (
     Headers,
     SignedHeaders,
-    canonical_path,
     canonical_query,
     decode_query,
     merge_headers,
+    resolve_dots,
     uri_encode_path,
 )
 from objstore.auth.dates import iso_basic, iso_extended, parse_http_date, parse_iso_basic
@@ -130,7 +130,8 @@ class ServiceAuthenticator:
         if credentials is None:
             raise InvalidAccessKeyIdError(claim.scope.access_key)
         claim.signed.check_coverage(fields)
-        path = uri_encode_path(canonical_path(raw_path, normalise=True))
+        # as sent, escapes and all, and escaped once more
+        path = uri_encode_path(resolve_dots(raw_path))
         signing_key = self._signing_key(credentials.secret_key, claim.scope.text)
         text = canonical = b""
         for payload in _payloads(fields, body, unsigned_body):

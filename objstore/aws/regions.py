@@ -105,6 +105,9 @@ class Regions:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = _token_key(path / "token.key", self._entropy)
         region = Region.open(path, name=name, clock=self._clock, entropy=self._entropy)
+        if region.name != name:  # the server was started for another region before
+            region.close()
+            raise UnknownRegionError(name)
         entry = self._open[name] = OpenRegion(region, Sealer(key, self._clock))
         return entry
 

@@ -62,7 +62,7 @@ def select(
         if values_left < 0:
             raise Ec2Error("FilterLimitExceeded", f"The maximum number of values is {MAX_VALUES}")
         compared = _compared(name, table, tags)
-        matches = [_matcher(value) for value in values]
+        matches = [matcher(value) for value in values]
         kept = [item for item in kept if _passes(compared(item), matches)]
     return kept
 
@@ -88,7 +88,7 @@ def _passes(values: Values, matches: Sequence[Callable[[str], bool]]) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _matcher(pattern: str) -> Callable[[str], bool]:
+def matcher(pattern: str) -> Callable[[str], bool]:
     """Compares with wildcards, in time proportional to pattern times text at most."""
     if len(pattern) > MAX_PATTERN_CHARS:
         raise Ec2Error("InvalidParameterValue", "A filter's value is too long")

@@ -49,7 +49,7 @@ def instance_tree(instance: Instance) -> Tree:
         "privateDnsName": "",
         "dnsName": "",
         "reason": "",
-        "amiLaunchIndex": 0,
+        "amiLaunchIndex": instance.launch_index,
         "productCodes": [],
         "instanceType": instance.instance_type,
         "launchTime": iso_time(instance.launched_ns),

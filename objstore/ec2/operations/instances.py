@@ -40,11 +40,9 @@ def run_instances(job: Job) -> Tree:
         zone=zone_parameter(job, given.struct("Placement")),
         mappings=[mapping_of(job, entry) for entry in given.structs("BlockDeviceMapping")],
         tags=tags.get("instance", {}),
+        volume_tags=tags.get("volume", {}),
         client_token=given.text("ClientToken"),
     )
-    volumes = [attachment.volume_id for one in made for attachment in one.attachments]
-    if tags.get("volume") and volumes:
-        region.create_tags(volumes, tags["volume"])
     return reservation_tree(region.account_id, made)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from blockdev.model import Modification
+from blockdev.profiles import displayed_iops
 from objstore.ec2 import filters, pages
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.filters import Table
@@ -17,12 +18,12 @@ PAGE_BOUNDS: Final = pages.Bounds(1, 500, clamps=False)
 
 FILTERS: Final[Table[Modification]] = {
     "modification-state": lambda m: m.state,
-    "original-iops": lambda m: m.original.iops,
+    "original-iops": lambda m: displayed_iops(m.original),
     "original-size": lambda m: m.original.size_gib,
     "original-volume-type": lambda m: m.original.volume_type,
     "originalMultiAttachEnabled": lambda m: m.original_multi_attach,
     "start-time": lambda m: iso_time(m.started_ns),
-    "target-iops": lambda m: m.target.iops,
+    "target-iops": lambda m: displayed_iops(m.target),
     "target-size": lambda m: m.target.size_gib,
     "target-volume-type": lambda m: m.target.volume_type,
     "targetMultiAttachEnabled": lambda m: m.target_multi_attach,
@@ -38,12 +39,12 @@ def modification_tree(modification: Modification) -> Tree:
         "modificationState": modification.state,
         "statusMessage": modification.status_message or None,
         "targetSize": target.size_gib,
-        "targetIops": target.iops,
+        "targetIops": displayed_iops(target),
         "targetVolumeType": target.volume_type,
         "targetThroughput": target.throughput_mibps,
         "targetMultiAttachEnabled": modification.target_multi_attach,
         "originalSize": original.size_gib,
-        "originalIops": original.iops,
+        "originalIops": displayed_iops(original),
         "originalVolumeType": original.volume_type,
         "originalThroughput": original.throughput_mibps,
         "originalMultiAttachEnabled": modification.original_multi_attach,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from blockdev.instance import ROOT_DEVICE, ROOT_SIZE_GIB
 from blockdev.model import BlockDeviceMapping, VolumeSpec
+from blockdev.volume import canonical_device
 from objstore.ec2.action import Job
 from objstore.ec2.errors import missing
 from objstore.ec2.operations.common import DRY_RUN, TAG_SPECIFICATIONS
@@ -102,21 +104,23 @@ def mapping_of(job: Job, given: Parameters) -> BlockDeviceMapping:
         raise missing("BlockDeviceMapping.Ebs")
     ebs = given.struct("Ebs")
     snapshot_id = ebs.text("SnapshotId")
-    deletes = ebs.flag("DeleteOnTermination")
+    deletes = ebs.flag("DeleteOnTermination")  # on where it is not given, as RunInstances has it
     return BlockDeviceMapping(
         device,
-        spec=_spec(job, ebs, snapshot_id),
+        spec=_spec(job, ebs, device, snapshot_id),
         snapshot_id=snapshot_id,
         delete_on_termination=True if deletes is None else deletes,
         encrypted=bool(ebs.flag("Encrypted")),
     )
 
 
-def _spec(job: Job, ebs: Parameters, snapshot_id: str) -> VolumeSpec:
+def _spec(job: Job, ebs: Parameters, device: str, snapshot_id: str) -> VolumeSpec:
     size_gib = ebs.number("VolumeSize")
     if size_gib is None and snapshot_id:
         (snapshot,) = job.region.describe_snapshots([snapshot_id])
         size_gib = snapshot.volume_size_gib
+    if size_gib is None and canonical_device(device) == canonical_device(ROOT_DEVICE):
+        size_gib = ROOT_SIZE_GIB
     if size_gib is None:
         raise missing("BlockDeviceMapping.Ebs.VolumeSize")
     return VolumeSpec(

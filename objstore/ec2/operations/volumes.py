@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from blockdev.model import Attachment, Volume
+from blockdev.profiles import displayed_iops
 from objstore.ec2 import filters, pages
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.errors import combination, invalid_value, missing
@@ -80,7 +81,7 @@ def volume_tree(volume: Volume) -> Tree:
         "attachmentSet": [attachment_tree(a) for a in volume.attachments],
         "tagSet": tag_set(volume.tags),
         "volumeType": spec.volume_type,
-        "iops": spec.iops,
+        "iops": displayed_iops(spec),
         "throughput": spec.throughput_mibps,
         "encrypted": volume.encrypted,
         "kmsKeyId": volume.kms_key_id or None,
