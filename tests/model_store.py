@@ -281,6 +281,21 @@ class ModelStore:
         else:
             done(info, None)
 
+    def submit_delete(
+        self,
+        bucket: str,
+        key: str,
+        done: Callable[[DeleteResult | None, BaseException | None], None],
+        *,
+        hold: bool = False,
+    ) -> None:
+        try:
+            result = self.delete(bucket, key)
+        except Exception as error:
+            done(None, error)
+        else:
+            done(result, None)
+
     def commit_held(self) -> None:
         """Nothing is ever held."""
 

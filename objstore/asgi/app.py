@@ -29,7 +29,7 @@ from objstore.aws.regions import Regions
 from objstore.config import MIB, ServerConfig
 from objstore.errors import StorePoisonedError
 from objstore.s3.errors import to_response
-from objstore.s3.http import Context, Request, Response, WritePlan
+from objstore.s3.http import CommitPlan, Context, Request, Response, WritePlan
 from objstore.s3.operation import Operation
 from objstore.s3.service import prepare
 from objstore.s3.store import BodyReader
@@ -131,6 +131,11 @@ class S3Endpoint:
             info = await self._bodies.store(request, plan, receive)
             return plan.respond(info)
         body = await self._bodies.collect_checked(request, receive)
+        if operation.kind == "commit":
+            decided: CommitPlan | Response = handler(self._ctx, request)
+            if isinstance(decided, Response):
+                return decided
+            return decided.respond(await self._bodies.gather.run(decided.submit))
         threads = self._list_threads if operation.kind == "list" else self._threads
         response: Response = await _in_thread(threads, handler, self._ctx, request, body)
         return response

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from starlette.types import Receive
 from blockdev import Buffer, Clock
 from objstore import hashing
 from objstore.asgi.exchange import ClientDisconnectedError, Exchange
+from objstore.asgi.gather import Gather
 from objstore.asgi.strand import Completions, Strand
 from objstore.asgi.upload import Blocks, Budget, OpenStream, Stream, Upload
 from objstore.auth.chunked import ChunkedDecoder
@@ -69,19 +70,6 @@ class WritableStore(Protocol):
         size_bytes: int | None,
         hashers: Sequence[Callable[[Buffer], object]],
     ) -> Stream: ...
-
-
-SLOW_COMMIT_NS = 2_000_000
-SLOW_PAUSE_NS = 1_000_000_000
-"""While commits take longer than the former, the event loop leaves them to the committer's
-thread for the latter at a time."""
-
-COMMIT_WEIGHT = 0.1
-"""Of the newest commit in the moving average of what commits take."""
-
-GATHER_TURNS = 4
-"""Turns of the event loop that a commit waits at most while each of them brings more puts.
-A turn costs microseconds, a batch of its own a durable write."""
 
 
 def digest_small(name: str, body: bytes) -> bytes:
@@ -175,12 +163,7 @@ class Bodies:
         io_bytes = store.config.io_bytes
         self._blocks = Blocks(io_bytes, config.spare_blocks_bytes // io_bytes)
         self._inline_bytes = store.config.log_inline_bytes
-        self._loop = asyncio.get_running_loop()
-        self._holds_after_ns = 0
-        self._is_commit_due = False
-        self._gathered = self._gathered_before = self._last_gathered = 0
-        self._turns_left = 0
-        self._commit_ns = 0.0
+        self.gather = Gather(store, completions)
         self.streams = 0
 
     async def collect_checked(self, request: Request, receive: Receive) -> bytes:
@@ -236,61 +219,17 @@ class Bodies:
         if md5 is None:
             md5 = computed["MD5"] = digest_small("MD5", body)
         checksums = plan.verify(computed, trailers)
-        future = self._completions.future()
-        complete = self._completions.complete
-        hold = self._store.clock.monotonic_ns() >= self._holds_after_ns
-        self._store.submit_put(
+        submit = functools.partial(
+            self._store.submit_put,
             plan.bucket,
             plan.key,
             body,
-            lambda info, error: complete(future, info, error),
             attributes=plan.attributes,
             conditions=plan.conditions,
             checksums=checksums,
             md5=md5,
-            hold=hold,
         )
-        if hold:
-            self._gathered += 1
-            if not self._is_commit_due:
-                self._is_commit_due = True
-                self._turns_left = GATHER_TURNS
-                self._loop.call_soon(self._end_turn)
-        return await future
-
-    def _end_turn(self) -> None:
-        """Commit, or wait for another turn of the loop that may bring more.
-
-        A client that sends one request at a time need not wait: the batch before was
-        its own, and so is this one.
-        """
-        gathered, before = self._gathered, self._gathered_before
-        is_alone = gathered == 1 and self._last_gathered <= 1
-        if gathered > before and self._turns_left and not is_alone:
-            self._turns_left -= 1
-            self._gathered_before = gathered
-            self._loop.call_soon(self._end_turn)
-            return
-        self._last_gathered = gathered
-        self._gathered = self._gathered_before = 0
-        self._commit_held()
-
-    def _commit_held(self) -> None:
-        """Commit what has gathered, here and now.
-
-        On a fast device, going through the committer's thread and back costs more than
-        the write: 5 thread switches, and the interpreter handed over each time.  While
-        the device is slow, the thread does it and the loop goes on with the reads.
-        """
-        self._is_commit_due = False
-        clock = self._store.clock
-        started_ns = clock.monotonic_ns()
-        self._store.commit_held()
-        ended_ns = clock.monotonic_ns()
-        self._commit_ns += (ended_ns - started_ns - self._commit_ns) * COMMIT_WEIGHT
-        if self._commit_ns > SLOW_COMMIT_NS:
-            self._commit_ns = 0.0
-            self._holds_after_ns = ended_ns + SLOW_PAUSE_NS
+        return await self.gather.run(lambda done, hold: submit(done, hold=hold))
 
     async def _store_large(self, request: Request, plan: WritePlan, receive: Receive) -> Any:
         upload = Upload(

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, TypeAlias
+from typing import BinaryIO, Self, TypeAlias, TypeVar
 
 from blockdev import BlockDevice, Buffer, Clock, SystemClock
 from objstore.config import StoreConfig
 from objstore.engine import buckets, copy, delete, get, listing, multipart, put
 from objstore.engine.check import Problem, check_core
-from objstore.engine.commit import Committer
+from objstore.engine.commit import Committer, Operation
 from objstore.engine.core import Core
 from objstore.engine.flush import FlushGate
 from objstore.engine.get import ObjectReader
@@ -55,6 +55,8 @@ from objstore.model import (
 Problems: TypeAlias = list[Problem]
 DeleteResults: TypeAlias = list[DeleteResult]
 Done: TypeAlias = Callable[[ObjectInfo | None, BaseException | None], None]
+DeleteDone: TypeAlias = Callable[[DeleteResult | None, BaseException | None], None]
+Outcome = TypeVar("Outcome")
 
 
 class ObjectStore:
@@ -317,9 +319,30 @@ class ObjectStore:
         core = self._open_core()
         operation = put.small_put(core, bucket, key, body, attributes, conditions, checksums, md5)
 
+        self._submit(operation, lambda records: put.put_info(operation, records[0]), done, hold)
+
+    def submit_delete(self, bucket: str, key: str, done: DeleteDone, *, hold: bool = False) -> None:
+        """As `delete`, in the background; `done` and `hold` as for `submit_put`.
+
+        Raises:
+            StoreUnavailableError: too many writes are waiting, or the store is closed.
+        """
+        operation = delete.DeleteObjects(self._open_core(), bucket, [key])
+        self._submit(operation, lambda records: DeleteResult(key, bool(records)), done, hold)
+
+    def _submit(
+        self,
+        operation: Operation,
+        outcome: Callable[[Sequence[Record]], Outcome],
+        done: Callable[[Outcome | None, BaseException | None], None],
+        hold: bool,
+    ) -> None:
+        """Commit in the background; a store that is full first makes sure that it really is."""
+        core = self._open_core()
+
         def ended(records: Sequence[Record], error: BaseException | None) -> None:
             if error is None:
-                done(put.put_info(operation, records[0]), None)
+                done(outcome(records), None)
             elif isinstance(error, StoreFullError):
                 core.hash_pool().submit(again)
             else:
@@ -327,16 +350,16 @@ class ObjectStore:
 
         def again() -> None:
             try:
-                info = put.put_info(operation, core.commit(operation)[0])
+                value = outcome(core.commit(operation))
             except BaseException as error:
                 done(None, error)
             else:
-                done(info, None)
+                done(value, None)
 
         core.committer.submit(operation, ended, hold=hold)
 
     def commit_held(self) -> None:
-        """Commit, on this thread, what `submit_put` was told to hold.
+        """Commit, on this thread, what was submitted to be held.
 
         One batch for all of them, without handing anything to another thread: for
         who can wait for the device, such as an event loop on a fast one.

@@ -157,6 +157,19 @@ class WritePlan:
 
 
 @dataclass(slots=True)
+class CommitPlan:
+    """A validated mutation without a body, for the carrier to commit among others.
+
+    `submit`: hands it to the engine; takes what to call with its outcome or the error, and
+        whether to hold it until the carrier commits what it has gathered.
+    `respond`: makes the answer from the outcome.
+    """
+
+    submit: Callable[[Callable[[Any, BaseException | None], None], bool], None]
+    respond: Callable[[Any], Response]
+
+
+@dataclass(slots=True)
 class Context:
     """What handlers work with; one for the life of a server process.
 

@@ -65,7 +65,14 @@ class Store(Protocol):
         byte_range: ByteRange | None = ...,
         conditions: Conditions = ...,
     ) -> BodyReader: ...
-    def delete(self, bucket: str, key: str) -> DeleteResult: ...
+    def submit_delete(
+        self,
+        bucket: str,
+        key: str,
+        done: Callable[[DeleteResult | None, BaseException | None], None],
+        *,
+        hold: bool = ...,
+    ) -> None: ...
     def delete_many(self, bucket: str, keys: Sequence[str]) -> Sequence[DeleteResult]: ...
     def copy(
         self,

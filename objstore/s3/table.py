@@ -94,7 +94,12 @@ def _offered() -> list[Operation]:
         _row("PutObject", "PUT", "object", kind="write", handler=put.put_object),
         _row("CopyObject", "PUT", "object", header=copies, handler=copy.copy_object),
         _row(
-            "DeleteObject", "DELETE", "object", params=("versionId",), handler=delete.delete_object
+            "DeleteObject",
+            "DELETE",
+            "object",
+            params=("versionId",),
+            kind="commit",
+            handler=delete.delete_object,
         ),
         _row("CreateMultipartUpload", "POST", "object", "uploads", handler=multipart.create_upload),
         _row(

@@ -29,7 +29,7 @@ from objstore.errors import IncompleteBodyError
 from objstore.model import ObjectInfo
 from objstore.s3 import digests, errors, service
 from objstore.s3.checksums import new_hasher
-from objstore.s3.http import Context, Headers, Request, Response, WritePlan
+from objstore.s3.http import CommitPlan, Context, Headers, Request, Response, WritePlan
 from tests.model_store import ModelStore
 from tests.stores import SMALL_CONFIG, StoreFactory
 
@@ -162,8 +162,14 @@ class S3:
         checks = digests.for_body(request)
         data, trailers = decode(request, body, (checks.trailer_name,))
         checks.verify(compute((*checks.algorithms, "MD5"), data), trailers)
-        response = operation.handler(self.ctx, request, data)
-        return response
+        if operation.kind != "commit":
+            response = operation.handler(self.ctx, request, data)
+            return response
+        decided: CommitPlan | Response = operation.handler(self.ctx, request)
+        if isinstance(decided, Response):
+            return decided
+        submit = decided.submit
+        return decided.respond(_outcome(lambda done: submit(done, False)))
 
     def _upload(self, request: Request, plan: WritePlan, body: bytes) -> Response:
         data, trailers = decode(request, body, plan.trailer_names)
@@ -177,24 +183,18 @@ class S3:
         return plan.respond(self._submit(plan, data, checksums))
 
     def _submit(self, plan: WritePlan, data: bytes, checksums: tuple[object, ...]) -> ObjectInfo:
-        outcome: Future[ObjectInfo] = Future()
-
-        def done(info: ObjectInfo | None, error: BaseException | None) -> None:
-            if info is None:
-                outcome.set_exception(error)
-            else:
-                outcome.set_result(info)
-
-        self.store.submit_put(
-            plan.bucket,
-            plan.key,
-            data,
-            done,
-            attributes=plan.attributes,
-            conditions=plan.conditions,
-            checksums=checksums,
+        info: ObjectInfo = _outcome(
+            lambda done: self.store.submit_put(
+                plan.bucket,
+                plan.key,
+                data,
+                done,
+                attributes=plan.attributes,
+                conditions=plan.conditions,
+                checksums=checksums,
+            )
         )
-        return outcome.result(timeout=60)
+        return info
 
     @staticmethod
     def _check_framing(
@@ -205,6 +205,20 @@ class S3:
             assert content == b""
         elif request.method != "HEAD":
             assert int(headers["content-length"]) == len(content)
+
+
+def _outcome(submit: Callable[[Callable[[Any, BaseException | None], None]], None]) -> Any:
+    """What `submit` reports, or raises, in the end."""
+    outcome: Future[Any] = Future()
+
+    def done(value: Any, error: BaseException | None) -> None:
+        if error is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(value)
+
+    submit(done)
+    return outcome.result(timeout=60)
 
 
 @pytest.fixture(params=["model", "engine"], autouse=True)

@@ -432,7 +432,7 @@ def test_a_device_that_is_slow_is_left_to_the_thread(
     store: FaultyStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("objstore.asgi.body.SLOW_PAUSE_NS", 3600 * 10**9)
+    monkeypatch.setattr("objstore.asgi.gather.SLOW_PAUSE_NS", 3600 * 10**9)
     submit_put = store.submit_put
     holds: list[bool] = []
 

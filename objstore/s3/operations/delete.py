@@ -8,19 +8,22 @@ from xml.etree.ElementTree import Element
 from objstore.config import MAX_DELETE_KEYS, MAX_KEY_BYTES
 from objstore.s3 import digests, versions, xml
 from objstore.s3.errors import ERRORS, S3Error
-from objstore.s3.http import Context, Request, Response
+from objstore.s3.http import CommitPlan, Context, Headers, Request, Response
 
 
-def delete_object(ctx: Context, request: Request, body: bytes) -> Response:
+def delete_object(ctx: Context, request: Request) -> CommitPlan | Response:
     """DeleteObject: 204, whether there was anything to delete or not."""
     version_id = request.query_value("versionId")
-    if versions.names_current(version_id):
-        ctx.store.delete(request.bucket, request.key)
-    else:
+    headers: Headers = []
+    if version_id is not None:
+        headers.append((b"x-amz-version-id", version_id.encode("utf-8")))
+    if not versions.names_current(version_id):
         ctx.store.head_bucket(request.bucket)
-    if version_id is None:
-        return Response(204, [])
-    return Response(204, [(b"x-amz-version-id", version_id.encode("utf-8"))])
+        return Response(204, headers)
+    return CommitPlan(
+        lambda done, hold: ctx.store.submit_delete(request.bucket, request.key, done, hold=hold),
+        lambda _: Response(204, headers),
+    )
 
 
 @dataclass(slots=True)

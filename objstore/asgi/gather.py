@@ -1,0 +1,100 @@
+"""Small mutations of one event loop, committed together.
+
+On a fast device, going through the committer's thread and back costs more than the
+write: five thread switches, and the interpreter handed over each time.  So the loop commits
+what its turns have gathered on its own thread.  While the device is slow, the committer's
+thread does it and the loop goes on with the reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+from blockdev import Clock
+from objstore.asgi.strand import Completions
+
+SLOW_COMMIT_NS = 2_000_000
+SLOW_PAUSE_NS = 1_000_000_000
+"""While commits take longer than the former, the event loop leaves them to the committer's
+thread for the latter at a time."""
+
+COMMIT_WEIGHT = 0.1
+"""Of the newest commit in the moving average of what commits take."""
+
+GATHER_TURNS = 4
+"""Turns of the event loop that a commit waits at most while each of them brings more.
+A turn costs microseconds, a batch of its own a durable write."""
+
+Done: TypeAlias = Callable[[Any, BaseException | None], None]
+Submit: TypeAlias = Callable[[Done, bool], None]
+"""Hands a mutation to the engine: what to call when it has ended, and whether to hold it."""
+
+
+class Holding(Protocol):
+    """The part of `ObjectStore` that commits what was held."""
+
+    @property
+    def clock(self) -> Clock: ...
+    def commit_held(self) -> None: ...
+
+
+class Gather:
+    """Submits mutations to be held, and commits them; one for each event loop."""
+
+    def __init__(self, store: Holding, completions: Completions) -> None:
+        self._store = store
+        self._completions = completions
+        self._loop = asyncio.get_running_loop()
+        self._holds_after_ns = 0
+        self._commit_ns = 0.0
+        self._is_due = False
+        self._turns_left = 0
+        self._held = self._held_before = self._last_held = 0
+
+    async def run(self, submit: Submit) -> Any:
+        """Have a mutation committed; what the engine made of it.
+
+        Raises:
+            StoreError: it was refused, or the store cannot write.
+        """
+        future = self._completions.future()
+        complete = self._completions.complete
+        hold = self._store.clock.monotonic_ns() >= self._holds_after_ns
+        submit(lambda value, error: complete(future, value, error), hold)
+        if hold:
+            self._held += 1
+            if not self._is_due:
+                self._is_due = True
+                self._turns_left = GATHER_TURNS
+                self._loop.call_soon(self._end_turn)
+        return await future
+
+    def _end_turn(self) -> None:
+        """Commit, or wait for another turn of the loop that may bring more.
+
+        A client that sends one request at a time need not wait: the batch before was
+        its own, and so is this one.
+        """
+        held, before = self._held, self._held_before
+        is_alone = held == 1 and self._last_held <= 1
+        if held > before and self._turns_left and not is_alone:
+            self._turns_left -= 1
+            self._held_before = held
+            self._loop.call_soon(self._end_turn)
+            return
+        self._last_held = held
+        self._held = self._held_before = 0
+        self._is_due = False
+        self._commit()
+
+    def _commit(self) -> None:
+        clock = self._store.clock
+        started_ns = clock.monotonic_ns()
+        self._store.commit_held()
+        ended_ns = clock.monotonic_ns()
+        self._commit_ns += (ended_ns - started_ns - self._commit_ns) * COMMIT_WEIGHT
+        if self._commit_ns > SLOW_COMMIT_NS:
+            self._commit_ns = 0.0
+            self._holds_after_ns = ended_ns + SLOW_PAUSE_NS
