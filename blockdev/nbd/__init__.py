@@ -13,7 +13,7 @@ from blockdev.nbd.address import (
 )
 from blockdev.nbd.exports import Export
 from blockdev.nbd.limits import NbdLimits
-from blockdev.nbd.server import NbdServer, serve, wait_for_signal
+from blockdev.nbd.server import NbdServer, StopSignal, serve
 
 __all__ = [
     "DEFAULT_PORT",
@@ -22,9 +22,9 @@ __all__ = [
     "ListenError",
     "NbdLimits",
     "NbdServer",
+    "StopSignal",
     "TcpAddress",
     "UnixAddress",
     "parse_address",
     "serve",
-    "wait_for_signal",
 ]

@@ -180,27 +180,28 @@ def serve(
         DeviceError: at the end a device could not be flushed.
     """
     exports = {name: Export(device) for name, device in devices.items()}
-    server = NbdServer(exports, TcpAddress(host, port), limits=limits)
-    with server:
-        wait_for_signal()
+    stop = StopSignal()
+    with NbdServer(exports, TcpAddress(host, port), limits=limits):
+        stop.wait()
 
 
-def wait_for_signal() -> int:
-    """Block the main thread until SIGTERM or SIGINT; returns which it was.
+class StopSignal:
+    """SIGTERM and SIGINT as something to wait for; to be made in the main thread.
 
-    A second one while the server stops has the default effect, so that a user who is in
-    a hurry is obeyed.
+    From the moment it is made the first of them only ends `wait`.  A second one has the
+    default effect, so that a user who is in a hurry is obeyed.
     """
-    came: list[int] = []
-    arrived = threading.Event()
 
-    def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        arrived.set()
+    def __init__(self) -> None:
+        self._arrived = threading.Event()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, self._note)
+
+    def wait(self) -> None:
+        """Block until one of the signals has come."""
+        self._arrived.wait()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, note)
-    arrived.wait()
-    return came[0]
+        self._arrived.set()

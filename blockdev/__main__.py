@@ -1,0 +1,5 @@
+"""`python -m blockdev`: the `blockdev` command."""
+
+from blockdev.cli import main
+
+raise SystemExit(main())

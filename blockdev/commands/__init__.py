@@ -1,0 +1,1 @@
+"""The verbs of the `blockdev` command, a family a file."""
