@@ -19,25 +19,41 @@ from blockdev.clock import Clock, SystemClock
 from blockdev.entropy import Entropy, SystemEntropy
 from blockdev.model import ServiceError
 from blockdev.region.base import Surroundings
+from blockdev.region.check import CheckVerbs
+from blockdev.region.copies import CopyVerbs
 from blockdev.region.database import Database
+from blockdev.region.direct import DirectVerbs
 from blockdev.region.fast_restores import FastRestoreVerbs
 from blockdev.region.instances import InstanceVerbs
 from blockdev.region.modifications import ModificationVerbs
 from blockdev.region.owners import Owner
 from blockdev.region.schema import SCHEMA, VERSION
-from blockdev.region.snapshots import SnapshotVerbs
+from blockdev.region.sharing import SharingVerbs
+from blockdev.region.snapshot_sets import SnapshotSetVerbs
 from blockdev.region.tags import TagVerbs
+from blockdev.region.usage import StorageUsage, UsageVerbs
 from blockdev.region.volumes import VolumeStatus
 from blockdev.snapshot import SnapshotStore
 from blockdev.volume import Timings
 
-__all__ = ["DATABASE", "Region", "ServiceError", "Timings", "VolumeStatus"]
+__all__ = ["DATABASE", "Region", "ServiceError", "StorageUsage", "Timings", "VolumeStatus"]
 
 DATABASE: Final = "region.sqlite"
 """The rows, in the region's folder."""
 
 
-class Region(InstanceVerbs, ModificationVerbs, SnapshotVerbs, FastRestoreVerbs, TagVerbs):
+class Region(
+    InstanceVerbs,
+    ModificationVerbs,
+    SnapshotSetVerbs,
+    CopyVerbs,
+    SharingVerbs,
+    FastRestoreVerbs,
+    DirectVerbs,
+    UsageVerbs,
+    CheckVerbs,
+    TagVerbs,
+):
     """An open region; make one with `open`.  Share it between threads.
 
     Not to be used in a child after ``fork``: open it there.
@@ -103,6 +119,7 @@ class Region(InstanceVerbs, ModificationVerbs, SnapshotVerbs, FastRestoreVerbs, 
         self._close_disks()
         self._close_volumes()
         self._join_watchers()
+        self._join_copiers()
         self._join_saver()
         self._store.close()
         self._owner.close()

@@ -130,7 +130,7 @@ class RegionBase:
     ) -> tuple[Sequence[str], bool]:
         """Run `make` and keep the ids it returns under `client_token`, or return those kept.
 
-        Also returns whether `make` was run.
+        A token whose resources are gone is forgotten.  Also returns whether `make` was run.
 
         Raises:
             ServiceError: IdempotentParameterMismatch: the token came with other arguments.
@@ -144,6 +144,9 @@ class RegionBase:
         row = connection.execute(
             "SELECT fingerprint, resource_ids FROM tokens WHERE verb = ? AND token = ?", key
         ).fetchone()
+        if row is not None and not _exist(connection, json.loads(row["resource_ids"])):
+            connection.execute("DELETE FROM tokens WHERE verb = ? AND token = ?", key)
+            row = None
         if row is None:
             made = make()
             connection.execute(
@@ -202,6 +205,16 @@ class RegionBase:
             raise ServiceError(
                 "TagLimitExceeded", f"{resource_id} would have {count} tags; 50 are allowed."
             )
+
+
+def _exist(connection: Connection, ids: Sequence[str]) -> bool:
+    """Whether all of these have their rows still."""
+    for one in ids:
+        table, column = _TABLES[one.partition("-")[0]]
+        query = f"SELECT 1 FROM {table} WHERE {column} = ?"
+        if connection.execute(query, (one,)).fetchone() is None:
+            return False
+    return True
 
 
 def check_tag(key: str, value: str) -> None:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
+from blockdev.captures import TooManyPendingError
 from blockdev.errors import DeviceError
-from blockdev.live import TooManyPendingError
-from blockdev.model import ServiceError
+from blockdev.model import ServiceError, Snapshot
+from blockdev.refs import NotPendingError
 from blockdev.region.base import Surroundings
 from blockdev.region.held import HeldVolume
 from blockdev.region.holding import Body, Holding
-from blockdev.region.jobs import CAPTURE
 
 POLL_S: Final = 0.25
 """How often a wait looks whether the region is being closed."""
@@ -25,7 +25,8 @@ POLL_S: Final = 0.25
 BEGIN_TRIES: Final = 5
 """How often a point in time is asked for while the volume changes hands."""
 
-_OPEN_ID_BYTES: Final = 8
+TIMED_OUT: Final = "WRITE_REQUEST_TIMEOUT: neither a block nor the completion came in time"
+"""Why a snapshot failed that was to be written block by block."""
 
 
 class Captures(Holding):
@@ -67,7 +68,7 @@ class Captures(Holding):
     def _begin_held(self, volume_id: str, snapshot_ids: Sequence[str]) -> None:
         """The same in the process that holds the volume, or opens it for this."""
         with self._lock:
-            held = self._hold_for_copy(volume_id)
+            held = self._hold(volume_id)
             try:
                 for snapshot_id in snapshot_ids:
                     held.live.begin_snapshot(snapshot_id)
@@ -85,23 +86,11 @@ class Captures(Holding):
             self._watch_captures(held)
         return held
 
-    def _hold_for_copy(self, volume_id: str) -> HeldVolume:
-        """The volume, kept open until its copies are done, whoever closes it meanwhile."""
-        held = self._hold(volume_id)
-        if not held.capture_open_id:
-            held.capture_open_id = self._entropy.token_bytes(_OPEN_ID_BYTES).hex()
-            with self._database.write() as connection:
-                connection.execute(
-                    "INSERT INTO opens VALUES (?, ?, ?, ?)",
-                    (held.capture_open_id, volume_id, CAPTURE, self._owner.name),
-                )
-        return held
-
     def _watch_captures(self, held: HeldVolume) -> None:
         """Have a thread wait for the copies of a held volume, unless there is one."""
-        self._hold_for_copy(held.volume_id)
         held.budget.snapshot_in_progress = True
         if held.volume_id not in self._watchers:
+            held.copy_keeper = self._keep(held.volume_id)
             watcher = threading.Thread(
                 target=self._watch, args=(held,), name=f"snapshot {held.volume_id}", daemon=True
             )
@@ -127,10 +116,7 @@ class Captures(Holding):
             return False
         del self._watchers[held.volume_id]
         held.budget.snapshot_in_progress = False
-        open_id, held.capture_open_id = held.capture_open_id, ""
-        if held.is_idle:
-            self._let_go(held)
-        self._strike_open(open_id)
+        self._unkeep(held.volume_id, held.copy_keeper)
         return True
 
     def _resume_copies(self) -> None:
@@ -158,6 +144,51 @@ class Captures(Holding):
         for watcher in list(self._watchers.values()):
             watcher.join()
         self._watchers.clear()
+
+    def _look_after_snapshots(self) -> None:
+        """What passes with time, or that a dead process left: whoever looks finishes it."""
+        self._strike_unbegun()
+        self._expire_direct()
+        self._resume_copies()
+        self._note_completions()
+
+    def _described(self, snapshot_id: str) -> Snapshot:
+        with self._read() as (connection, now_ns):
+            return self._snapshot(connection, snapshot_id, now_ns)
+
+    def _strike_unbegun(self) -> None:
+        """Remove rows that a process wrote and died before it began the snapshot."""
+        with self._read() as (connection, _):
+            found = connection.execute(
+                "SELECT snapshot_id, worker FROM snapshots WHERE completed_ns IS NULL"
+            ).fetchall()
+        dead = self._owner.dead({row["worker"] for row in found})
+        orphans = [row["snapshot_id"] for row in found if row["worker"] in dead]
+        known = self._statuses(orphans) if orphans else {}
+        unbegun = [one for one in orphans if one not in known]
+        if unbegun:
+            self._strike_snapshots(unbegun)
+
+    def _expire_direct(self) -> None:
+        """Fail the snapshots whose timeout has passed: whoever looks does it."""
+        with self._read() as (connection, now_ns):
+            late = connection.execute(
+                "SELECT snapshot_id FROM snapshots WHERE kind = 'direct'"
+                " AND completed_ns IS NULL AND last_put_ns + timeout_ns < ?",
+                (now_ns,),
+            ).fetchall()
+        for row in late:
+            with suppress(NotPendingError, KeyError):
+                self._store.draft(row["snapshot_id"]).fail(TIMED_OUT)
+
+    def _strike_snapshots(self, snapshot_ids: Sequence[str]) -> None:
+        """Undo rows of snapshots that were not begun, or only in part of a set."""
+        with self._write() as (connection, _):
+            for snapshot_id in snapshot_ids:
+                connection.execute("DELETE FROM snapshots WHERE snapshot_id = ?", (snapshot_id,))
+                connection.execute("DELETE FROM tags WHERE resource_id = ?", (snapshot_id,))
+                self._add_job(connection, "delete-snapshot", snapshot_id)
+        self._run_jobs()
 
     def _note_completions(self) -> None:
         """Write down when snapshots were completed, as soon as somebody notices."""

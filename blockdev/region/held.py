@@ -91,7 +91,8 @@ class HeldVolume:
         self.host = host
         self.budget = budget
         self.handles: dict[str, tuple[VolumeHandle, Way]] = {}
-        self.capture_open_id = ""
+        self.keepers: set[str] = set()
+        self.copy_keeper = ""
         self._clock = clock
         self._entropy = entropy
         self._touch_costs = touch_costs
@@ -100,8 +101,8 @@ class HeldVolume:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody needs it open."""
-        return not self.handles and not self.capture_open_id
+        """Whether nobody needs it open: no handle, no copy."""
+        return not self.handles and not self.keepers
 
     def add(
         self, open_id: str, instance_id: str, way: Way, release: Callable[[VolumeHandle], None]

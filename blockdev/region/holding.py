@@ -23,6 +23,7 @@ from blockdev.region import rows
 from blockdev.region.base import Surroundings
 from blockdev.region.database import Connection
 from blockdev.region.held import HeldVolume, performance, saved_credits
+from blockdev.region.jobs import CAPTURE
 from blockdev.region.snapshot_rows import SnapshotRows
 
 ASK_TIMEOUT_S: Final = 10.0
@@ -30,6 +31,8 @@ ASK_TIMEOUT_S: Final = 10.0
 
 SAVE_EVERY_S: Final = 30.0
 """How often credit balances are written down, so that a kill loses no more than this."""
+
+OPEN_ID_BYTES: Final = 8
 
 Body: TypeAlias = Mapping[str, Any]
 HostVerb: TypeAlias = Callable[[str, Body], Body]
@@ -89,6 +92,27 @@ class Holding(SnapshotRows):
         except DeviceOpenError as error:
             raise ServiceError("InternalError", f"Volume {volume_id}: {error}") from error
 
+    def _keep(self, volume_id: str) -> str:
+        """Hold a volume until `_unkeep`, whoever closes it meanwhile; returns the keeper."""
+        held = self._hold(volume_id)
+        keeper = self._entropy.token_bytes(OPEN_ID_BYTES).hex()
+        held.keepers.add(keeper)
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT INTO opens VALUES (?, ?, ?, ?)",
+                (keeper, volume_id, CAPTURE, self._owner.name),
+            )
+        return keeper
+
+    def _unkeep(self, volume_id: str, keeper: str) -> None:
+        """Undo `_keep`."""
+        held = self._held.get(volume_id)
+        if held is not None:
+            held.keepers.discard(keeper)
+            if held.is_idle:
+                self._let_go(held)
+        self._strike_open(keeper)
+
     def _let_go(self, held: HeldVolume) -> None:
         """Close a volume; its credits are kept."""
         del self._held[held.volume_id]
@@ -101,7 +125,7 @@ class Holding(SnapshotRows):
         with self._lock:
             for held in list(self._held.values()):
                 held.revoke(set())
-                held.capture_open_id = ""
+                held.keepers.clear()
                 self._let_go(held)
         self._forget_opens()
 
@@ -120,16 +144,15 @@ class Holding(SnapshotRows):
 
     # What the holder of a volume is asked by others, and asks of others.
 
-    def _ask(
-        self, volume_id: str, verb: str, arguments: Mapping[str, Any] = {}
-    ) -> Mapping[str, Any] | None:
+    def _ask(self, volume_id: str, verb: str, arguments: Mapping[str, Any] = {}) -> Body | None:
         """Ask the process that holds a volume; None when nobody does.
 
         Raises:
             ServiceError: as the other process raised it; Unavailable: it does not answer.
         """
         try:
-            return ask(self._volume_folder(volume_id), verb, arguments, ASK_TIMEOUT_S)
+            answer: Body = ask(self._volume_folder(volume_id), verb, arguments, ASK_TIMEOUT_S)
+            return answer
         except NobodyHoldsError:
             return None
         except HostRefusedError as error:

@@ -9,6 +9,8 @@ make-volume       the files of a new volume; its snapshot is pinned
 remove-volume     those of a deleted one, when no copy reads from them any more
 delete-snapshot   its map, and the blocks that no other snapshot needs
 remove-disk       the file of an instance-store disk whose data is lost
+fail-copy         only if its process died: a copy of a snapshot that it was making
+unpin             likewise: the source of a copy, which it had pinned
 ================  ==============================================================
 
 One process works on jobs at a time: it holds the lock of ``jobs.lock``.
@@ -22,15 +24,19 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from blockdev.errors import DeviceError
 from blockdev.live import LiveVolume
 from blockdev.model import GIB, ServiceError
+from blockdev.refs import NotPendingError
 from blockdev.region.base import RegionBase
 from blockdev.region.database import Connection
 from blockdev.region.rows import Row
 
-CAPTURE: str = "#capture"
+_AFTER_DEATH: Final = frozenset({"fail-copy", "unpin"})
+
+CAPTURE: Final = "#capture"
 """The instance under which a volume is opened while a snapshot of it is copied."""
 
 
@@ -45,7 +51,7 @@ class Jobs(RegionBase):
 
     def _run_jobs(self) -> None:
         """Do what this process has to do, and what dead ones left; in order, each once."""
-        with self._jobs_alone():
+        with self._alone("jobs.lock"):
             last = 0
             while (row := self._next_job(last)) is not None:
                 last = row["job_id"]
@@ -58,8 +64,16 @@ class Jobs(RegionBase):
                 "SELECT * FROM jobs WHERE job_id > ? ORDER BY job_id", (after,)
             ).fetchall()
         others = {row["owner"] for row in found} - {self._owner.name}
-        mine = {self._owner.name, *self._owner.dead(others)}
-        return next((row for row in found if row["owner"] in mine), None)
+        dead = self._owner.dead(others)
+        return next(
+            (
+                row
+                for row in found
+                if row["owner"] in dead
+                or (row["owner"] == self._owner.name and row["kind"] not in _AFTER_DEATH)
+            ),
+            None,
+        )
 
     def _run_job(self, row: Row) -> None:
         kind, target = row["kind"], row["target"]
@@ -73,8 +87,22 @@ class Jobs(RegionBase):
                 self._store.delete(target)
         elif kind == "remove-disk":
             (self._path / "instances" / target).unlink(missing_ok=True)
+        elif kind == "fail-copy":
+            self._fail_copy(target)
+        elif kind == "unpin":
+            self._store.unpin_all(target)
         with self._database.write() as connection:
             connection.execute("DELETE FROM jobs WHERE job_id = ?", (row["job_id"],))
+
+    def _strike_job(self, kind: str, target: str) -> None:
+        """Strike off what is not to be done any more."""
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM jobs WHERE kind = ? AND target = ?", (kind, target))
+
+    def _fail_copy(self, snapshot_id: str) -> None:
+        """Give up a snapshot that is still pending although nobody makes it any more."""
+        with suppress(NotPendingError, KeyError):
+            self._store.draft(snapshot_id).fail("the copy was interrupted")
 
     def _volume_folder(self, volume_id: str) -> Path:
         return self._path / "volumes" / volume_id
@@ -152,9 +180,9 @@ class Jobs(RegionBase):
             raise ServiceError("VolumeInUse", f"Volume {volume_id} is open in a process.")
 
     @contextmanager
-    def _jobs_alone(self) -> Iterator[None]:
-        path = self._path / "jobs.lock"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _alone(self, lock: str) -> Iterator[None]:
+        """Exclusive among all threads of all processes that have the region open."""
+        fd = os.open(self._path / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield

@@ -39,3 +39,9 @@ MAX_FAST_RESTORES: Final = 5
 
 MAX_SHARES: Final = 1_000
 """Accounts that one snapshot may be shared with; ours."""
+
+MAX_SHARE_CHANGES: Final = 500
+"""ModifySnapshotAttribute [B]: "up to 500 modifications … in a single operation"."""
+
+MAX_COPIES: Final = 20
+"""Amazon EBS quotas, "Concurrent snapshot copies per destination Region"; here of a process."""

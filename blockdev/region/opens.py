@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
 from blockdev.device import BlockDevice
 from blockdev.filters.metrics import MetricsSnapshot, OperationMetrics
@@ -14,9 +14,7 @@ from blockdev.region.base import Surroundings
 from blockdev.region.captures import Captures
 from blockdev.region.handle import VolumeHandle
 from blockdev.region.held import performance, saved_credits
-from blockdev.region.holding import Body, volume_rows
-
-_OPEN_ID_BYTES: Final = 8
+from blockdev.region.holding import OPEN_ID_BYTES, Body, volume_rows
 
 
 class OpenVerbs(Captures):
@@ -108,7 +106,7 @@ class OpenVerbs(Captures):
 
     def _register_open(self, volume_id: str, instance_id: str) -> str:
         """Write down that this process opens the volume, if it may."""
-        open_id = self._entropy.token_bytes(_OPEN_ID_BYTES).hex()
+        open_id = self._entropy.token_bytes(OPEN_ID_BYTES).hex()
         with self._write() as (connection, now_ns):
             volume = self._volume(connection, volume_id, now_ns)
             if volume.state not in ("available", "in-use"):

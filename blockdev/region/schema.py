@@ -2,7 +2,8 @@
 
 A row holds the moments at which its states pass (see `blockdev.volume`), never a state
 that somebody would have to move on.  The state and progress of a snapshot are in the tables
-of `blockdev.snapshot`; what is here is what a caller said of it.
+of `blockdev.snapshot`; what is here is what a caller said of it.  `lineage` is the same for
+all that descend from one volume or snapshot: what ListChangedBlocks may compare.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ CREATE TABLE volumes (
     multi_attach INTEGER NOT NULL,
     fast_restored INTEGER NOT NULL,
     initialization_mibps INTEGER,
+    lineage TEXT NOT NULL,
     files_made INTEGER NOT NULL DEFAULT 0,
     credits REAL,
     credits_ns INTEGER
@@ -94,6 +96,7 @@ CREATE TABLE snapshots (
     volume_id TEXT NOT NULL,
     volume_size_gib INTEGER NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('volume', 'copy', 'direct')),
+    lineage TEXT NOT NULL,
     started_ns INTEGER NOT NULL,
     start_index INTEGER NOT NULL DEFAULT 0,
     completed_ns INTEGER,
@@ -102,7 +105,6 @@ CREATE TABLE snapshots (
     encrypted INTEGER NOT NULL,
     kms_key_id TEXT NOT NULL,
     parent_id TEXT NOT NULL,
-    failure TEXT NOT NULL DEFAULT '',
     is_public INTEGER NOT NULL DEFAULT 0,
     tier TEXT NOT NULL DEFAULT 'standard' CHECK (tier IN ('standard', 'archive')),
     tier_start_ns INTEGER,
@@ -120,6 +122,12 @@ CREATE TABLE snapshot_shares (
     account_id TEXT NOT NULL,
     PRIMARY KEY (snapshot_id, account_id)
 ) STRICT;
+CREATE TABLE direct_blocks (
+    snapshot_id TEXT NOT NULL REFERENCES snapshots ON DELETE CASCADE,
+    block_index INTEGER NOT NULL,
+    sha256 BLOB NOT NULL,
+    PRIMARY KEY (snapshot_id, block_index)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE fast_restores (
     snapshot_id TEXT NOT NULL REFERENCES snapshots ON DELETE CASCADE,
     zone TEXT NOT NULL,

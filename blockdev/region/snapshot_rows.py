@@ -55,15 +55,19 @@ class SnapshotRows(Jobs):
 
     def _check_usable(self, snapshot: Snapshot) -> None:
         """Raise IncorrectState unless its blocks can be read: completed, and not in the archive."""
-        if snapshot.state != "completed":
-            raise ServiceError(
-                "IncorrectState",
-                f"Snapshot '{snapshot.snapshot_id}' is in the '{snapshot.state}' state.",
-            )
+        self._check_completed(snapshot)
         if snapshot.tier == "archive" and snapshot.restore_expires_ns is None:
             raise ServiceError(
                 "IncorrectState",
                 f"Snapshot '{snapshot.snapshot_id}' is archived: restore it first.",
+            )
+
+    def _check_completed(self, snapshot: Snapshot) -> None:
+        """Raise IncorrectState unless the copy that makes it is done."""
+        if snapshot.state != "completed":
+            raise ServiceError(
+                "IncorrectState",
+                f"Snapshot '{snapshot.snapshot_id}' is in the '{snapshot.state}' state.",
             )
 
     def _statuses(self, ids: Sequence[str] | None) -> dict[str, MapStatus]:
@@ -118,7 +122,7 @@ def _snapshot(
         description=row["description"],
         encrypted=bool(row["encrypted"]),
         kms_key_id=row["kms_key_id"],
-        parent_id=row["parent_id"],
+        parent_id=row["parent_id"] or ("" if status is None else status.base_id),
         tier=tier_of(row, now_ns),
         completed_ns=completed_ns,
         full_bytes=0 if status is None else status.full_bytes,

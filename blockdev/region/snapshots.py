@@ -35,7 +35,7 @@ class SnapshotVerbs(Captures):
         """
         with self._write() as (connection, now_ns):
             volume = self._volume(connection, volume_id, now_ns)
-            self._check_may_snapshot(volume)
+            self._check_may_snapshot(connection, now_ns, volume)
             snapshot_id = self._insert_snapshot(connection, now_ns, volume, description, tags)
         try:
             self._begin(volume_id, [snapshot_id])
@@ -101,35 +101,32 @@ class SnapshotVerbs(Captures):
 
     # Rows.
 
-    def _look_after_snapshots(self) -> None:
-        """What passes with time, or that a dead process left: whoever looks finishes it."""
-        self._strike_unbegun()
-        self._resume_copies()
-        self._note_completions()
+    def _check_may_snapshot(self, connection: Connection, now_ns: int, volume: Volume) -> None:
+        """Raise unless one more snapshot of the volume may be begun now.
 
-    def _strike_unbegun(self) -> None:
-        """Remove rows that a process wrote and died before it began the snapshot."""
-        with self._read() as (connection, _):
-            found = connection.execute(
-                "SELECT snapshot_id, worker FROM snapshots WHERE completed_ns IS NULL"
-            ).fetchall()
-        dead = self._owner.dead({row["worker"] for row in found})
-        orphans = [row["snapshot_id"] for row in found if row["worker"] in dead]
-        known = self._statuses(orphans) if orphans else {}
-        unbegun = [one for one in orphans if one not in known]
-        if unbegun:
-            self._strike_snapshots(unbegun)
-
-    def _check_may_snapshot(self, volume: Volume) -> None:
-        """Raise IncorrectState or ConcurrentSnapshotLimitExceeded."""
+        Raises:
+            ServiceError: IncorrectState, ConcurrentSnapshotLimitExceeded,
+                SnapshotCreationPerVolumeRateExceeded.
+        """
         if volume.state not in ("available", "in-use"):
             raise ServiceError(
                 "IncorrectState",
                 f"Volume '{volume.volume_id}' is in the '{volume.state}' state.",
             )
-        pending = len(self._pending_snapshots(volume.volume_id))
-        if pending >= profiles.max_pending_snapshots(volume.spec.volume_type):
+        pending = self._pending_snapshots(volume.volume_id)
+        if len(pending) >= profiles.max_pending_snapshots(volume.spec.volume_type):
             raise too_many_pending(volume.volume_id)
+        if not pending:
+            return
+        (last_ns,) = connection.execute(
+            "SELECT max(started_ns) FROM snapshots WHERE volume_id = ?", (volume.volume_id,)
+        ).fetchone()
+        if last_ns is not None and now_ns - last_ns < self._timings.snapshot_spacing_ns:
+            raise ServiceError(
+                "SnapshotCreationPerVolumeRateExceeded",
+                f"A snapshot of volume {volume.volume_id} is pending and was begun too short a "
+                "time ago.",
+            )
 
     def _insert_snapshot(
         self,
@@ -145,25 +142,17 @@ class SnapshotVerbs(Captures):
         snapshot_id = self._new_id(connection, "snap")
         connection.execute(
             "INSERT INTO snapshots (snapshot_id, volume_id, volume_size_gib, kind, started_ns,"
-            " start_index, owner_id, description, encrypted, kms_key_id, parent_id, worker)"
-            " VALUES (?, ?, ?, 'volume', ?, ?, ?, ?, ?, ?, '', ?)",
+            " start_index, owner_id, description, encrypted, kms_key_id, parent_id, worker,"
+            " lineage) SELECT ?, volume_id, ?, 'volume', ?, ?, ?, ?, ?, ?, '', ?, lineage"
+            " FROM volumes WHERE volume_id = ?",
             (
-                *(snapshot_id, volume.volume_id, volume.spec.size_gib, now_ns, index),
-                *(self._account_id, description, volume.encrypted, volume.kms_key_id),
-                self._owner.name,
+                *(snapshot_id, volume.spec.size_gib, now_ns, index, self._account_id),
+                *(description, volume.encrypted, volume.kms_key_id, self._owner.name),
+                volume.volume_id,
             ),
         )
         self._tag(connection, snapshot_id, tags)
         return snapshot_id
-
-    def _strike_snapshots(self, snapshot_ids: Sequence[str]) -> None:
-        """Undo rows of snapshots that were not begun, or only in part of a set."""
-        with self._write() as (connection, _):
-            for snapshot_id in snapshot_ids:
-                connection.execute("DELETE FROM snapshots WHERE snapshot_id = ?", (snapshot_id,))
-                connection.execute("DELETE FROM tags WHERE resource_id = ?", (snapshot_id,))
-                self._add_job(connection, "delete-snapshot", snapshot_id)
-        self._run_jobs()
 
 
 def check_description(description: str) -> None:

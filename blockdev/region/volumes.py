@@ -182,13 +182,13 @@ class VolumeVerbs(SnapshotRows):
         connection.execute(
             "INSERT INTO volumes (volume_id, zone, created_ns, available_ns, volume_type,"
             " size_gib, iops, throughput_mibps, snapshot_id, encrypted, kms_key_id,"
-            " multi_attach, fast_restored, initialization_mibps)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " multi_attach, fast_restored, initialization_mibps, lineage)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(volume_id, request.zone, now_ns, now_ns + self._timings.creating_ns),
                 *(spec.volume_type, spec.size_gib, spec.iops, spec.throughput_mibps),
                 *(request.snapshot_id, encrypted, key, request.multi_attach, fast),
-                request.initialization_mibps,
+                *(request.initialization_mibps, _lineage(connection, volume_id, snapshot)),
             ),
         )
         self._tag(connection, volume_id, tags)
@@ -276,6 +276,17 @@ def _encryption(request: VolumeRequest, snapshot: Snapshot | None) -> tuple[bool
     if request.kms_key_id:
         return True, request.kms_key_id
     return True, (snapshot.kms_key_id if snapshot is not None and inherited else DEFAULT_KEY)
+
+
+def _lineage(connection: Connection, volume_id: str, snapshot: Snapshot | None) -> str:
+    """That of the snapshot, or a new one."""
+    if snapshot is None:
+        return volume_id
+    (found,) = connection.execute(
+        "SELECT lineage FROM snapshots WHERE snapshot_id = ?", (snapshot.snapshot_id,)
+    ).fetchone()
+    lineage: str = found
+    return lineage
 
 
 def _check_room(connection: Connection) -> None:
