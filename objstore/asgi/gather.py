@@ -21,7 +21,9 @@ SLOW_PAUSE_NS = 1_000_000_000
 thread for the latter at a time."""
 
 COMMIT_WEIGHT = 0.1
-"""Of the newest commit in the moving average of what commits take."""
+MOST_COMMIT_NS = 2 * SLOW_COMMIT_NS
+"""Weight of the newest commit in the moving average of what commits take, and the most that
+it counts for: a device is slow when commit after commit is, not when one had to wait."""
 
 GATHER_TURNS = 4
 """Turns of the event loop that a commit waits at most while each of them brings more.
@@ -94,7 +96,8 @@ class Gather:
         started_ns = clock.monotonic_ns()
         self._store.commit_held()
         ended_ns = clock.monotonic_ns()
-        self._commit_ns += (ended_ns - started_ns - self._commit_ns) * COMMIT_WEIGHT
+        commit_ns = min(ended_ns - started_ns, MOST_COMMIT_NS)
+        self._commit_ns += (commit_ns - self._commit_ns) * COMMIT_WEIGHT
         if self._commit_ns > SLOW_COMMIT_NS:
             self._commit_ns = 0.0
             self._holds_after_ns = ended_ns + SLOW_PAUSE_NS
