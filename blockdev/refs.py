@@ -20,8 +20,8 @@ that no other process counts at the same time.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NoReturn, Protocol
 
 from blockdev.map_writer import Change
 from blockdev.snapshot_map import SnapshotMap, diff
@@ -32,7 +32,8 @@ SCHEMA: Final = (
         snapshot_id TEXT NOT NULL UNIQUE,
         volume TEXT NOT NULL,
         base_id TEXT NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('pending', 'completed', 'error', 'doomed')),
+        state TEXT NOT NULL CHECK (state IN
+            ('pending', 'cancelled', 'completed', 'error', 'doomed')),
         size_bytes INTEGER NOT NULL,
         total_blocks INTEGER NOT NULL DEFAULT 0,
         done_blocks INTEGER NOT NULL DEFAULT 0,
@@ -58,7 +59,8 @@ SCHEMA: Final = (
         PRIMARY KEY (snapshot_id, holder)) STRICT, WITHOUT ROWID""",
 )
 """The tables of snapshots in ``region.sqlite``.  An empty digest: the block reads as zero.
-``doomed``: deleted, but a volume that loads from it or a pending child still needs it."""
+``doomed``: deleted, but a volume that loads from it or a pending child still needs it;
+``cancelled``: deleted while pending, and the volume that it is of has yet to take note."""
 
 Difference = tuple[int, bytes | None, bytes | None]
 """Index, digest before, digest after; None reads as zero."""
@@ -101,18 +103,27 @@ def begin(
     )
 
 
-def require_pending(connection: sqlite3.Connection, snapshot_id: str) -> None:
-    """Raise `NotPendingError` unless the snapshot is still being made."""
+def require_pending(connection: sqlite3.Connection, snapshot_id: str, *states: str) -> None:
+    """Raise `NotPendingError` unless the snapshot is still being made (or in one of `states`)."""
+    state = state_of(connection, snapshot_id)
+    if state != "pending" and state not in states:
+        raise NotPendingError(f"{snapshot_id} is {state or 'gone'}")
+
+
+def state_of(connection: sqlite3.Connection, snapshot_id: str) -> str:
+    """The state of a snapshot, empty if there is none."""
     row = connection.execute(
         "SELECT state FROM snap_maps WHERE snapshot_id = ?", (snapshot_id,)
     ).fetchone()
-    if row is None or row[0] != "pending":
-        raise NotPendingError(f"{snapshot_id} is {row[0] if row else 'gone'}")
+    return str(row[0]) if row is not None else ""
 
 
 def capture(connection: sqlite3.Connection, snapshot_id: str, rows: Iterable[Change]) -> None:
-    """Say that these blocks are about to be put, before any is; again for one replaces it."""
-    require_pending(connection, snapshot_id)
+    """Say that these blocks are about to be put, before any is; again for one replaces it.
+
+    Also for one that is cancelled: a later snapshot of its volume may need the block.
+    """
+    require_pending(connection, snapshot_id, "cancelled")
     captured = 0
     for index, digest in rows:
         key = (snapshot_id, index)
@@ -141,7 +152,10 @@ def capture(connection: sqlite3.Connection, snapshot_id: str, rows: Iterable[Cha
 def stored(
     connection: sqlite3.Connection, snapshot_id: str, rows: Sequence[tuple[int, bytes, int]]
 ) -> None:
-    """These blocks (index, digest, stored bytes) are durable in the block store."""
+    """These blocks (index, digest, stored bytes) are durable in the block store.
+
+    0 stored bytes: it was there before.
+    """
     connection.executemany(
         "UPDATE snap_captured SET stored = 1"
         " WHERE snapshot_id = ? AND block_index = ? AND digest = ?",
@@ -149,7 +163,7 @@ def stored(
     )
     connection.executemany(
         "UPDATE snap_blocks SET stored_bytes = ?1 WHERE digest = ?2 AND stored_bytes <> ?1",
-        [(stored_bytes, digest) for _, digest, stored_bytes in rows],
+        [(stored_bytes, digest) for _, digest, stored_bytes in rows if stored_bytes],
     )
 
 
@@ -157,14 +171,6 @@ def expect(connection: sqlite3.Connection, snapshot_id: str, total_blocks: int) 
     """How many blocks will be captured, for the progress."""
     connection.execute(
         "UPDATE snap_maps SET total_blocks = ? WHERE snapshot_id = ?", (total_blocks, snapshot_id)
-    )
-
-
-def rebase(connection: sqlite3.Connection, snapshot_id: str, base_id: str) -> None:
-    """Another base for a pending snapshot; its captured rows must be those that differ from it."""
-    require_pending(connection, snapshot_id)
-    connection.execute(
-        "UPDATE snap_maps SET base_id = ? WHERE snapshot_id = ?", (base_id, snapshot_id)
     )
 
 
@@ -207,7 +213,7 @@ _COUNT_ADDED: Final = """
 
 def fail(connection: sqlite3.Connection, snapshot_id: str, reason: str) -> None:
     """A pending snapshot will not be completed: its captured blocks are needed no more."""
-    require_pending(connection, snapshot_id)
+    require_pending(connection, snapshot_id, "cancelled")
     connection.execute(
         "UPDATE snap_blocks SET refs = refs - mine.n"
         " FROM (SELECT digest, COUNT(*) AS n FROM snap_captured"
@@ -216,31 +222,78 @@ def fail(connection: sqlite3.Connection, snapshot_id: str, reason: str) -> None:
         (snapshot_id,),
     )
     connection.execute("DELETE FROM snap_captured WHERE snapshot_id = ?", (snapshot_id,))
+    if state_of(connection, snapshot_id) == "cancelled":
+        connection.execute("DELETE FROM snap_maps WHERE snapshot_id = ?", (snapshot_id,))
     connection.execute(
         "UPDATE snap_maps SET state = 'error', reason = ? WHERE snapshot_id = ?",
         (reason, snapshot_id),
     )
 
 
+def settle(
+    connection: sqlite3.Connection,
+    snapshot_id: str,
+    reason: str,
+    heir_id: str = "",
+    is_needed: Callable[[int], bool] = bool,
+) -> None:
+    """`fail` one of several pending snapshots of a volume, if that was not done before.
+
+    The next one, the heir, built its map on this one's: it goes on from this one's base, and
+    takes over those captured rows whose index `is_needed`.
+    """
+    if state_of(connection, snapshot_id) not in ("pending", "cancelled"):
+        return
+    if heir_id:
+        rows = connection.execute(
+            "SELECT block_index FROM snap_captured WHERE snapshot_id = ? AND stored = 1",
+            (snapshot_id,),
+        ).fetchall()
+        moved = [(heir_id, snapshot_id, index) for (index,) in rows if is_needed(index)]
+        connection.executemany(
+            "UPDATE snap_captured SET snapshot_id = ? WHERE snapshot_id = ? AND block_index = ?",
+            moved,
+        )
+        _progress(connection, heir_id, len(moved))
+        connection.execute(
+            "UPDATE snap_maps SET total_blocks = total_blocks + ?1, base_id ="
+            " (SELECT base_id FROM snap_maps WHERE snapshot_id = ?2) WHERE snapshot_id = ?3",
+            (len(moved), snapshot_id, heir_id),
+        )
+    fail(connection, snapshot_id, reason)
+
+
 def doom(connection: sqlite3.Connection, snapshot_id: str) -> None:
     """Delete a snapshot: at once if it holds nothing, else as soon as `doomed` names it.
+
+    One of a volume that is pending is cancelled: the volume has to settle it.
 
     Raises:
         KeyError: there is none.
     """
-    row = connection.execute(
-        "SELECT state FROM snap_maps WHERE snapshot_id = ? AND state <> 'doomed'", (snapshot_id,)
-    ).fetchone()
-    if row is None:
-        raise KeyError(snapshot_id)
-    if row[0] == "pending":
-        fail(connection, snapshot_id, "deleted")
-    if row[0] == "completed":
-        connection.execute(
-            "UPDATE snap_maps SET state = 'doomed' WHERE snapshot_id = ?", (snapshot_id,)
-        )
+    state, volume = connection.execute(
+        "SELECT state, volume FROM snap_maps WHERE snapshot_id = ?"
+        " AND state NOT IN ('doomed', 'cancelled')",
+        (snapshot_id,),
+    ).fetchone() or _raise(KeyError(snapshot_id))
+    if state == "completed":
+        _set_state(connection, snapshot_id, "doomed")
+    elif state == "pending" and volume:
+        _set_state(connection, snapshot_id, "cancelled")
     else:
+        if state == "pending":
+            fail(connection, snapshot_id, "deleted")
         connection.execute("DELETE FROM snap_maps WHERE snapshot_id = ?", (snapshot_id,))
+
+
+def pending_of(connection: sqlite3.Connection, volume: str) -> dict[str, str]:
+    """The snapshots of a volume that have captured rows, and their states."""
+    rows = connection.execute(
+        "SELECT snapshot_id, state FROM snap_maps"
+        " WHERE volume = ? AND state IN ('pending', 'cancelled')",
+        (volume,),
+    )
+    return dict(rows.fetchall())
 
 
 def doomed(connection: sqlite3.Connection) -> list[str]:
@@ -249,7 +302,7 @@ def doomed(connection: sqlite3.Connection) -> list[str]:
         "SELECT snapshot_id FROM snap_maps AS s WHERE state = 'doomed'"
         " AND NOT EXISTS (SELECT 1 FROM snap_pins AS p WHERE p.snapshot_id = s.snapshot_id)"
         " AND NOT EXISTS (SELECT 1 FROM snap_maps AS c"
-        "                 WHERE c.base_id = s.snapshot_id AND c.state = 'pending')"
+        "                 WHERE c.base_id = s.snapshot_id AND c.state IN ('pending', 'cancelled'))"
     )
     return [row[0] for row in rows]
 
@@ -323,6 +376,10 @@ def _add_refs(connection: sqlite3.Connection, deltas: Iterable[tuple[int, bytes]
     connection.executemany("UPDATE snap_blocks SET refs = refs + ? WHERE digest = ?", deltas)
 
 
+def _set_state(connection: sqlite3.Connection, snapshot_id: str, state: str) -> None:
+    connection.execute("UPDATE snap_maps SET state = ? WHERE snapshot_id = ?", (state, snapshot_id))
+
+
 def _progress(connection: sqlite3.Connection, snapshot_id: str, blocks: int) -> None:
     connection.execute(
         "UPDATE snap_maps SET done_blocks = done_blocks + ? WHERE snapshot_id = ?",
@@ -345,5 +402,5 @@ def _forget_unchanged(connection: sqlite3.Connection, snapshot_id: str, base: Re
     )
 
 
-def _raise(error: Exception) -> tuple[str, int]:
+def _raise(error: Exception) -> NoReturn:
     raise error

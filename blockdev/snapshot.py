@@ -9,71 +9,42 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from blockdev import refs, snapshot_check, snapshot_usage
-from blockdev.block_codec import BLOCK_BYTES, ZERO_BLOCK, digest_of, is_zero
+from blockdev import refs, snapshot_check, snapshot_copy, snapshot_usage
+from blockdev.block_codec import ZERO_BLOCK, digest_of, is_zero
 from blockdev.blocks import BlockStore
+from blockdev.database import Database
 from blockdev.device import Buffer
+from blockdev.draft import Draft
 from blockdev.errors import DeviceError
-from blockdev.map_writer import Change, write_map
+from blockdev.map_writer import write_map
 from blockdev.model import SnapshotUsage
-from blockdev.snapshot_map import SnapshotMap, blocks_of, diff
+from blockdev.snapshot_map import SnapshotMap, diff
+from blockdev.snapshot_status import MapStatus, statuses
 from blockdev.snapshot_usage import UsageTotal
 
-BUSY_TIMEOUT_S: Final = 30.0
-"""How long a transaction waits for those of other processes."""
+SCHEMA: Final = refs.SCHEMA
+"""The tables of a snapshot store; `SnapshotStore.open` makes those that are missing."""
 
 PUT_THREADS: Final = 2
 """Hashing, compression and writing let go of the GIL: as many blocks are on the way at once."""
 
-BATCH_BLOCKS: Final = 64
-"""Blocks that a copy holds in memory at once (32 MiB); a sweep removes this many a transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class MapStatus:
-    """A snapshot as its map and its counts know it.  `state`: pending, completed, error.
-
-    `added_blocks`: that no completed snapshot of the store held when this one completed.
-    """
-
-    snapshot_id: str
-    volume: str
-    base_id: str
-    state: str
-    size_bytes: int
-    progress_percent: int
-    blocks: int
-    added_blocks: int
-    reason: str
-    pinned_by: tuple[str, ...] = ()
-
-    @property
-    def full_bytes(self) -> int:
-        """Of all its blocks, plain."""
-        return self.blocks * BLOCK_BYTES
-
-    @property
-    def added_bytes(self) -> int:
-        """Of `added_blocks`, plain."""
-        return self.added_blocks * BLOCK_BYTES
+SWEEP_BLOCKS: Final = 64
+"""Blocks removed in one transaction, which keeps all others waiting."""
 
 
 class SnapshotStore:
     """The snapshots of a region; make one with `open`.  Thread-safe."""
 
     def __init__(self, database: Path, maps: Path, blocks: BlockStore) -> None:
-        self._database = database
+        self._database = Database(database)
         self._maps = maps
         self._blocks = blocks
-        self._lock = threading.RLock()
-        self._connection = self._connect()
         self._pool = ThreadPoolExecutor(PUT_THREADS, "snapshot-put")
 
     @classmethod
@@ -100,8 +71,7 @@ class SnapshotStore:
     def close(self) -> None:
         """Let go of the database; idempotent."""
         self._pool.shutdown(wait=True)
-        with self._lock:
-            self._connection.close()
+        self._database.close()
 
     def __enter__(self) -> SnapshotStore:
         return self
@@ -117,14 +87,15 @@ class SnapshotStore:
         Raises:
             KeyError: there is none, or it was deleted.
         """
-        found = self._statuses("snapshot_id = ?", snapshot_id)
-        if not found:
-            raise KeyError(snapshot_id)
-        return found[0]
+        with self.reading() as connection:
+            for status in statuses(connection, snapshot_id):
+                return status
+        raise KeyError(snapshot_id)
 
     def statuses(self) -> list[MapStatus]:
         """All that are not deleted, in the order in which they were begun."""
-        return self._statuses("? = ''", "")
+        with self.reading() as connection:
+            return list(statuses(connection))
 
     def open_map(self, snapshot_id: str) -> SnapshotMap:
         """The map of a completed snapshot; close it.
@@ -181,9 +152,9 @@ class SnapshotStore:
         Raises:
             NotPendingError: it is not pending.
         """
-        with self.reading() as connection:
-            refs.require_pending(connection, snapshot_id)
-        return Draft(self, snapshot_id)
+        draft = Draft(self, snapshot_id)
+        draft.require_pending()
+        return draft
 
     def copy(
         self,
@@ -202,18 +173,7 @@ class SnapshotStore:
             KeyError: there is no such completed snapshot.
             DeviceError: a block could not be read or put; the copy is in state error.
         """
-        with source.open_map(source_id) as map_:
-            base_id = source_id if source is self else ""
-            draft = self.begin(snapshot_id, size_bytes=map_.size_bytes, base_id=base_id)
-            draft.expect(map_.blocks if source is not self else 0)
-            try:
-                if source is not self:
-                    self._fill(draft, map_, source.blocks, progress)
-                draft.complete()
-            except BaseException as error:
-                with contextlib.suppress(refs.NotPendingError):
-                    draft.fail(str(error))
-                raise
+        snapshot_copy.copy(source, source_id, self, snapshot_id, progress or _ignore)
 
     # Deleting.
 
@@ -256,9 +216,14 @@ class SnapshotStore:
         self.tidy()
 
     def unpin_all(self, holder: str) -> None:
-        """Undo every `pin` of a holder, because it is gone; idempotent."""
+        """Undo every `pin` of a volume, because it is gone; idempotent.
+
+        What was pending of it fails: its blocks went with it.
+        """
         with self.transaction() as connection:
             connection.execute("DELETE FROM snap_pins WHERE holder = ?", (holder,))
+            for snapshot_id in refs.pending_of(connection, holder):
+                refs.fail(connection, snapshot_id, "its volume was deleted")
         self.tidy()
 
     def tidy(self) -> None:
@@ -316,36 +281,33 @@ class SnapshotStore:
 
     # For the modules of this package.
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Exclusive among all processes; durable when it ends, undone when it raises."""
-        with self._lock:
-            connection = self._connection
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+    def state_of(self, snapshot_id: str) -> str:
+        """Also ``cancelled`` and ``doomed``; empty for none."""
+        with self.reading() as connection:
+            return refs.state_of(connection, snapshot_id)
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def pending_of(self, volume: str) -> dict[str, str]:
+        """The snapshots of a volume that it has to complete or settle, and their states."""
+        with self.reading() as connection:
+            return refs.pending_of(connection, volume)
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Exclusive among all processes; durable when it ends, undone when it raises."""
+        return self._database.transaction()
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """A connection of its own, with one view of the rows throughout."""
-        connection = self._connect()
-        try:
-            connection.execute("BEGIN")
-            yield connection
-            connection.execute("ROLLBACK")
-        finally:
-            connection.close()
+        return self._database.reading()
 
     def put_blocks(self, rows: Sequence[tuple[bytes, Buffer]]) -> list[int]:
         """Put blocks in parallel and make them durable; their stored bytes."""
         sizes = list(self._pool.map(lambda row: self._blocks.put(*row), rows))
         self._blocks.sync()
         return sizes
+
+    def get_blocks(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Read blocks in parallel, verified."""
+        return list(self._pool.map(self._blocks.get, digests))
 
     def digests(self, plains: Sequence[Buffer]) -> list[bytes | None]:
         """The digests of blocks, in parallel; None for one of zeroes."""
@@ -374,71 +336,8 @@ class SnapshotStore:
                 base.close()
             raise
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._database,
-            timeout=BUSY_TIMEOUT_S,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
-
     def _map_path(self, snapshot_id: str) -> Path:
         return self._maps / f"{snapshot_id}.map"
-
-    def _statuses(self, condition: str, value: str) -> list[MapStatus]:
-        query = f"SELECT {_STATUS_COLUMNS} FROM snap_maps WHERE state <> 'doomed' AND {condition}"
-        with self._lock:
-            rows = self._connection.execute(f"{query} ORDER BY number", (value,)).fetchall()
-            return [self._status_of(row) for row in rows]
-
-    def _status_of(self, row: tuple[str, str, str, str, int, int, int, int, int, str]) -> MapStatus:
-        snapshot_id, volume, base_id, state, size_bytes, total, done, blocks, added, reason = row
-        pins = self._connection.execute(
-            "SELECT holder FROM snap_pins WHERE snapshot_id = ? ORDER BY holder", (snapshot_id,)
-        )
-        percent = 100 if state == "completed" else min(99, done * 100 // max(total, 1))
-        return MapStatus(
-            snapshot_id,
-            volume,
-            base_id,
-            state,
-            size_bytes,
-            percent,
-            blocks,
-            added,
-            reason,
-            tuple(pin[0] for pin in pins),
-        )
-
-    def _fill(
-        self,
-        draft: Draft,
-        map_: SnapshotMap,
-        blocks: BlockStore,
-        progress: Callable[[int], None] | None,
-    ) -> None:
-        done = 0
-        batch: list[tuple[int, bytes]] = []
-        for entry in map_.entries():
-            batch.append(entry)
-            if len(batch) == BATCH_BLOCKS:
-                self._fill_batch(draft, batch, blocks)
-                done += len(batch)
-                batch.clear()
-                if progress is not None:
-                    progress(done)
-        self._fill_batch(draft, batch, blocks)
-        if progress is not None:
-            progress(done + len(batch))
-
-    def _fill_batch(
-        self, draft: Draft, batch: Sequence[tuple[int, bytes]], blocks: BlockStore
-    ) -> None:
-        plains = self._pool.map(lambda entry: blocks.get(entry[1]), batch)
-        draft.put_many([(index, plain) for (index, _), plain in zip(batch, plains, strict=True)])
 
     @contextlib.contextmanager
     def _lineage(
@@ -475,7 +374,7 @@ class SnapshotStore:
         swept = False
         while True:
             with self.transaction() as connection:
-                digests = refs.unneeded(connection, BATCH_BLOCKS)
+                digests = refs.unneeded(connection, SWEEP_BLOCKS)
                 for digest in digests:
                     self._blocks.delete(digest)
                 refs.mark_gone(connection, digests)
@@ -488,110 +387,8 @@ class SnapshotStore:
             refs.forget_gone(connection)
 
 
-_STATUS_COLUMNS: Final = (
-    "snapshot_id, volume, base_id, state, size_bytes,"
-    " total_blocks, done_blocks, blocks, added_blocks, reason"
-)
+def _ignore(_blocks: int) -> None:
+    """The progress that nobody wants to hear of."""
 
 
-class Draft:
-    """A pending snapshot: its base with blocks put over it.  Thread-safe."""
-
-    def __init__(self, store: SnapshotStore, snapshot_id: str) -> None:
-        self._store = store
-        self._snapshot_id = snapshot_id
-
-    @property
-    def snapshot_id(self) -> str:
-        """Of the snapshot that this becomes."""
-        return self._snapshot_id
-
-    def put(self, index: int, plain: Buffer) -> None:
-        """As `put_many`, one block."""
-        self.put_many([(index, plain)])
-
-    def put_many(self, rows: Sequence[tuple[int, Buffer]]) -> list[bytes | None]:
-        """Make these the blocks at these indexes, durably; a later put for an index replaces it.
-
-        Returns the digests, None for zeroes.  Blocks that are shorter (the last of a volume)
-        are filled up with zeroes.
-
-        Raises:
-            NotPendingError: the snapshot was cancelled meanwhile.
-            ValueError: an index lies past the end, or a block is longer than BLOCK_BYTES.
-            DeviceError: the block store failed; nothing is lost but these blocks.
-        """
-        limit = blocks_of(self._store.status(self._snapshot_id).size_bytes)
-        for index, _ in rows:
-            if not 0 <= index < limit:
-                raise ValueError(f"block {index} of a snapshot of {limit} blocks")
-        plains = [_filled(plain) for _, plain in rows]
-        digests = self._store.digests(plains)
-        changes = [(index, digest) for (index, _), digest in zip(rows, digests, strict=True)]
-        self.note(changes)
-        self.store_noted(changes, plains)
-        return digests
-
-    def note(self, changes: Sequence[Change]) -> None:
-        """The intent: say which blocks are about to be put."""
-        with self._store.transaction() as connection:
-            refs.capture(connection, self._snapshot_id, changes)
-
-    def store_noted(self, changes: Sequence[Change], plains: Sequence[Buffer]) -> None:
-        """Put the blocks that `note` has named, and say that they are durable."""
-        wanted = {
-            digest: plain
-            for (_, digest), plain in zip(changes, plains, strict=True)
-            if digest is not None
-        }
-        sizes = dict(zip(wanted, self._store.put_blocks(list(wanted.items())), strict=True))
-        rows = [(index, digest, sizes[digest]) for index, digest in changes if digest is not None]
-        with self._store.transaction() as connection:
-            refs.stored(connection, self._snapshot_id, rows)
-
-    def expect(self, total_blocks: int) -> None:
-        """How many blocks will be put, for the progress."""
-        with self._store.transaction() as connection:
-            refs.expect(connection, self._snapshot_id, total_blocks)
-
-    def entries(self, *, stored_only: bool = False) -> Iterator[Change]:
-        """What was put so far, in order of the index; None for zeroes."""
-        with self._store.reading() as connection:
-            rows = connection.execute(
-                "SELECT block_index, digest FROM snap_captured"
-                " WHERE snapshot_id = ? AND stored >= ? ORDER BY block_index",
-                (self._snapshot_id, int(stored_only)),
-            )
-            for index, digest in rows:
-                yield index, digest or None
-
-    def complete(self) -> None:
-        """Write the map, and make this a completed snapshot.
-
-        Raises:
-            NotPendingError: cancelled meanwhile.
-            ValueError: its base is not completed.
-        """
-        with contextlib.ExitStack() as opened:
-            base, blocks = self._store.write_map_of(self)
-            if base is not None:
-                opened.enter_context(base)
-            with self._store.transaction() as connection:
-                refs.complete(connection, self._snapshot_id, base, blocks)
-        self._store.tidy()
-
-    def fail(self, reason: str) -> None:
-        """Give it up: state error, its blocks go.
-
-        Raises:
-            NotPendingError: it is not pending.
-        """
-        with self._store.transaction() as connection:
-            refs.fail(connection, self._snapshot_id, reason)
-        self._store.tidy()
-
-
-def _filled(plain: Buffer) -> Buffer:
-    if len(plain) > BLOCK_BYTES:
-        raise ValueError(f"a block has {BLOCK_BYTES} bytes, not {len(plain)}")
-    return plain if len(plain) == BLOCK_BYTES else bytes(plain).ljust(BLOCK_BYTES, b"\0")
+__all__ = ["SCHEMA", "Draft", "MapStatus", "SnapshotStore", "UsageTotal"]

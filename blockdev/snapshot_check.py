@@ -70,12 +70,12 @@ def _count_references(connection: sqlite3.Connection, maps: Path) -> Iterator[st
         connection,
         connection.execute(
             "SELECT c.digest FROM snap_captured AS c JOIN snap_maps AS m USING (snapshot_id)"
-            " WHERE m.state = 'pending' AND c.digest <> x''"
+            " WHERE m.state IN ('pending', 'cancelled') AND c.digest <> x''"
         ),
     )
     for (stray,) in connection.execute(
         "SELECT DISTINCT snapshot_id FROM snap_captured WHERE snapshot_id NOT IN"
-        " (SELECT snapshot_id FROM snap_maps WHERE state = 'pending')"
+        " (SELECT snapshot_id FROM snap_maps WHERE state IN ('pending', 'cancelled'))"
     ):
         yield f"{stray} is not pending and has captured blocks"
 

@@ -1,0 +1,417 @@
+"""Snapshots of a live volume: the point in time, copy before write, and the copying behind it.
+
+    begin         writers stand still for an instant; the bits of what changed since the last
+                  snapshot are frozen, durably, and counting starts anew
+    copy          a thread stores the frozen blocks, some at a time
+    before_write  a writer that is about to overwrite a frozen block stores it first, durably
+    complete      parent's map and stored blocks make the map; then the slot is free again
+
+A block that is frozen and not stored yet is in place, unchanged: that is what lets a copy
+go on after a crash.  What was stored before it was overwritten has a row that says so.
+
+Of several pending snapshots at most one has a given block frozen and not stored: for a
+later one to freeze it, it must have been written to, and that write stored it first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from blockdev import refs
+from blockdev.errors import DeviceClosedError, DeviceError
+from blockdev.gate import Gate
+from blockdev.map_writer import Change
+from blockdev.snapshot import Draft, SnapshotStore
+from blockdev.snapshot_map import SnapshotMap, set_bits
+from blockdev.snapshot_usage import batches
+from blockdev.volume_blocks import VolumeBlocks, merge
+from blockdev.volume_map import (
+    PENDING_MAX,
+    SECTOR_BLOCKS,
+    SECTOR_BYTES,
+    Header,
+    PendingRecord,
+)
+
+COPY_BLOCKS: Final = 64
+"""Blocks read, put and noted at once: 32 MiB of memory, two transactions."""
+
+RETRY_S: Final = 1.0
+"""Between attempts to note that a snapshot failed, while the database cannot be written."""
+
+FAILURES: Final = (DeviceError, OSError, sqlite3.Error, refs.NotPendingError)
+"""What ends a snapshot and is no bug: media, database, somebody deleted it."""
+
+CLOSED: Final = (DeviceClosedError, sqlite3.ProgrammingError, RuntimeError)
+"""What says that volume or store were closed under a copy, which the next open goes on with.
+(ProgrammingError and RuntimeError: of a closed connection, and of a pool that was shut down.)"""
+
+
+class TooManyPendingError(Exception):
+    """PENDING_MAX snapshots of the volume are pending already."""
+
+
+@dataclass
+class Pending:
+    """A snapshot on its way.  `frozen`: all that it has to copy; `left`: what is not stored."""
+
+    record: PendingRecord
+    frozen: bytearray
+    left: bytearray
+    draft: Draft
+    reason: str = ""
+
+    @property
+    def snapshot_id(self) -> str:
+        """The snapshot."""
+        return self.record.snapshot_id
+
+    def is_left(self, index: int) -> bool:
+        """Whether a block must be stored before it is overwritten."""
+        byte = index >> 3
+        return byte < len(self.left) and bool(self.left[byte] >> (index & 7) & 1)
+
+
+class Captures:
+    """The pending snapshots of one volume, oldest first, and the thread that completes them."""
+
+    def __init__(self, blocks: VolumeBlocks, gate: Gate, store: SnapshotStore) -> None:
+        self._blocks = blocks
+        self._gate = gate
+        self._store = store
+        self._pending: tuple[Pending, ...] = ()
+        self._lock = threading.Lock()
+        self._begin_lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether writers have to ask `before_write`."""
+        return bool(self._pending)
+
+    @property
+    def snapshot_ids(self) -> list[str]:
+        """Of the pending snapshots, oldest first."""
+        return [pending.snapshot_id for pending in self._pending]
+
+    # The point in time.
+
+    def begin(self, snapshot_id: str) -> None:
+        """Fix the point in time of a snapshot: now.
+
+        Raises:
+            TooManyPendingError: complete some first.
+            ValueError: the id is taken.
+            DeviceError, sqlite3.Error: it could not be noted durably; there is no snapshot.
+        """
+        with self._begin_lock:
+            if len(self._pending) >= PENDING_MAX:
+                raise TooManyPendingError(f"{PENDING_MAX} snapshots are pending already")
+            header = self._blocks.header
+            base_id, draft = self._begin_on_base(snapshot_id, header)
+            try:
+                self._freeze(draft, header.free_slot(), base_id, header.base_id)
+            except BaseException:
+                with contextlib.suppress(*FAILURES):
+                    self._store.delete(snapshot_id)
+                raise
+        self._start()
+
+    def _begin_on_base(self, snapshot_id: str, header: Header) -> tuple[str, Draft]:
+        """A draft on the snapshot that changes are counted from; if that is gone, on the origin."""
+        for base_id in (header.base_id, header.origin_id):
+            with contextlib.suppress(KeyError):
+                draft = self._store.begin(
+                    snapshot_id, size_bytes=header.size_bytes, base_id=base_id, volume=header.volume
+                )
+                return base_id, draft
+        raise DeviceError(f"{header.origin_id} is gone, and blocks of the volume with it")
+
+    def _freeze(self, draft: Draft, slot: int, base_id: str, counted_from: str) -> None:
+        blocks = self._blocks
+        blocks.map.clear_slot(slot)
+        blocks.flush()  # while writers go on, so that little is left to do when they stand still
+        blocks.map.flush()
+        with self._gate.shut():
+            if base_id != counted_from:
+                blocks.add_changed(blocks.stored_here())
+            blocks.flush()
+            header = blocks.header
+            record = PendingRecord(draft.snapshot_id, base_id, header.size_bytes, header.live_slot)
+            frozen = blocks.freeze(
+                lambda h: replace(
+                    h,
+                    base_id=draft.snapshot_id,
+                    live_slot=slot,
+                    pending=(*h.pending, record),
+                )
+            )
+            self._pending = (*self._pending, Pending(record, frozen, bytearray(frozen), draft))
+        draft.expect(int.from_bytes(frozen, "little").bit_count())
+
+    # Copy before write.
+
+    def before_write(self, first: int, stop: int) -> None:
+        """Store what these blocks hold, where a pending snapshot still needs it.
+
+        Called inside the gate.  If that fails the snapshot does, and not the write.
+
+        Raises:
+            DeviceError: the failure could not even be noted: the write must not be done.
+        """
+        for pending in self._pending:
+            for index in range(first, stop):
+                if pending.is_left(index) and not pending.record.failed:
+                    try:
+                        self._store_first(pending, index)
+                    except CLOSED as error:
+                        raise DeviceClosedError(
+                            f"closed before a copy was made: {error}"
+                        ) from error
+                    except FAILURES as error:
+                        self._give_up(pending, str(error))
+
+    def _store_first(self, pending: Pending, index: int) -> None:
+        with self._blocks.stripe(index):
+            if not pending.is_left(index):
+                return
+            self._store_rows(pending, [self._content(pending, index)])
+            self._clear_left(pending, [index])
+
+    def _content(self, pending: Pending, index: int) -> tuple[int, bytes | None, bytearray | None]:
+        """Index, digest if it is known unread, plain bytes if they have to be stored."""
+        if self._blocks.is_remote(index):
+            return index, self._blocks.origin_digest(index), None
+        return index, None, self._blocks.read_block(index, pending.record.size_bytes)
+
+    def _store_rows(
+        self, pending: Pending, rows: Sequence[tuple[int, bytes | None, bytearray | None]]
+    ) -> None:
+        """Put blocks, durably, with their rows.  What is remote is in the store already."""
+        changes = self._name(rows)
+        pending.draft.note(changes)
+        pending.draft.store_noted(changes, [plain for _, _, plain in rows])
+
+    def _name(
+        self, rows: Sequence[tuple[int, bytes | None, bytearray | None]]
+    ) -> list[tuple[int, bytes | None]]:
+        digests = iter(self._store.digests([plain for _, _, plain in rows if plain is not None]))
+        return [(index, known if plain is None else next(digests)) for index, known, plain in rows]
+
+    def _clear_left(self, pending: Pending, indexes: Sequence[int]) -> None:
+        with self._lock:
+            for index in indexes:
+                pending.left[index >> 3] &= ~(1 << (index & 7))
+
+    def _give_up(self, failed: Pending, reason: str) -> None:
+        """A frozen block is about to be lost: note durably that who needs it cannot have it.
+
+        That is this snapshot, and all later ones, whose maps build on it.
+        """
+        with self._lock:
+            at = self._pending.index(failed) if failed in self._pending else 0
+            doomed = {pending.snapshot_id for pending in self._pending[at:]}
+            self._blocks.write_header(
+                lambda header: replace(
+                    header,
+                    pending=tuple(
+                        replace(record, failed=record.failed or record.snapshot_id in doomed)
+                        for record in header.pending
+                    ),
+                )
+            )
+            for pending in self._pending[at:]:
+                pending.record = replace(pending.record, failed=True)
+                pending.reason = pending.reason or reason
+
+    # Copying, and the end of it.
+
+    def resume(self) -> None:
+        """After opening the volume: go on with what is pending, and settle what has failed."""
+        known = {record.snapshot_id for record in self._blocks.header.pending}
+        for snapshot_id in self._store.pending_of(self._blocks.header.volume).keys() - known:
+            Draft(self._store, snapshot_id).fail("its point in time was never fixed")
+        self._pending = tuple(map(self._reopened, self._blocks.header.pending))
+        for pending in self._pending:
+            state = self._store.state_of(pending.snapshot_id)
+            if state == "completed":
+                self._drop(pending)
+            elif state != "pending" or pending.record.failed:
+                self._give_back(pending)
+        for pending in self._pending:
+            pending.left = bytearray(pending.frozen)
+            stored = [index for index, _ in pending.draft.entries(stored_only=True)]
+            self._clear_left(pending, stored)
+        if self._pending:
+            self._start()
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Whether all snapshots were settled, completed or failed, within `timeout_s`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._pending, timeout_s)
+
+    def stop(self) -> None:
+        """End the thread, between two batches; what is pending stays so."""
+        self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _reopened(self, record: PendingRecord) -> Pending:
+        frozen = self._blocks.map.read_slot(record.slot, record.size_bytes)
+        draft = Draft(self._store, record.snapshot_id)
+        return Pending(record, frozen, bytearray(len(frozen)), draft)
+
+    def _start(self) -> None:
+        with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._stopping.is_set())
+            if self._stopping.is_set():
+                return
+            try:
+                self._advance(self._pending[0])
+            except CLOSED:
+                return
+            except FAILURES:  # not even the failure could be noted
+                self._stopping.wait(RETRY_S)
+
+    def _advance(self, pending: Pending) -> None:
+        """Copy the oldest pending snapshot, or settle that it failed."""
+        if not pending.record.failed:
+            try:
+                if self._copy(pending):
+                    self._drop(pending)
+                return
+            except CLOSED:
+                raise
+            except FAILURES as error:
+                pending.reason = str(error)
+        self._give_back(pending)
+
+    def _copy(self, pending: Pending) -> bool:
+        """Store what is left, and complete; False if told to stop, or if a writer gave it up."""
+        with contextlib.ExitStack() as opened:
+            base = None
+            if pending.record.base_id:
+                base = opened.enter_context(self._store.open_map(pending.record.base_id))
+            for batch in batches(set_bits(bytes(pending.left)), COPY_BLOCKS):
+                if self._stopping.is_set() or pending.record.failed:
+                    return False
+                pending.draft.require_pending()
+                self._copy_batch(pending, batch, base)
+        if pending.record.failed:
+            return False
+        pending.draft.complete()
+        return True
+
+    def _copy_batch(self, pending: Pending, batch: Sequence[int], base: SnapshotMap | None) -> None:
+        """Read blocks while their stripes are held, so that no writer comes between.
+
+        They are noted and put without: a writer that comes meanwhile stores the same again.
+        """
+        rows = []
+        for index in batch:
+            with self._blocks.stripe(index):
+                if pending.is_left(index):
+                    rows.append(self._content(pending, index))
+        same: list[int] = []
+        new: list[tuple[Change, bytearray | None]] = []
+        for (index, digest), (_, _, plain) in zip(self._name(rows), rows, strict=True):
+            if digest == (base.get(index) if base is not None else None):
+                same.append(index)
+            else:
+                new.append(((index, digest), plain))
+        if same:
+            self._thaw(pending, same)
+        if new:
+            changes = [change for change, _ in new]
+            pending.draft.note(changes)
+            pending.draft.store_noted(changes, [plain for _, plain in new])
+            self._clear_left(pending, [index for index, _ in changes])
+
+    def _thaw(self, pending: Pending, indexes: Sequence[int]) -> None:
+        """These blocks are as in the base: nothing to store, which must be durable knowledge."""
+        with self._lock:
+            for index in indexes:
+                pending.frozen[index >> 3] &= ~(1 << (index & 7))
+            self._write_frozen(pending, {index // SECTOR_BLOCKS for index in indexes})
+            for index in indexes:
+                pending.left[index >> 3] &= ~(1 << (index & 7))
+
+    def _write_frozen(self, pending: Pending, sectors: Iterable[int]) -> None:
+        for sector in sorted(sectors):
+            content = pending.frozen[sector * SECTOR_BYTES : (sector + 1) * SECTOR_BYTES]
+            self._blocks.map.write_slot(pending.record.slot, bytes(content), sector)
+        self._blocks.map.flush()
+
+    def _drop(self, pending: Pending) -> None:
+        """It is completed: its slot is free."""
+        with self._changed:
+            self._blocks.write_header(
+                lambda header: replace(header, pending=_without(header.pending, pending))
+            )
+            self._pending = tuple(other for other in self._pending if other is not pending)
+            self._changed.notify_all()
+
+    def _give_back(self, failed: Pending) -> None:
+        """It failed: what it was to copy is for the next one to copy, or changed again.
+
+        The rows go first, then the bits: `resume` does the latter again after a crash.
+        """
+        with self._begin_lock, self._gate.shut():
+            at = self._pending.index(failed)
+            heir = self._pending[at + 1] if at + 1 < len(self._pending) else None
+            self._note_failure(failed, heir)
+            base_id = failed.record.base_id
+            if heir is None:
+                self._blocks.add_changed(failed.frozen)
+                self._blocks.flush()
+            else:
+                merge(heir.frozen, failed.frozen)
+                merge(heir.left, failed.left)
+                self._write_frozen(heir, range(len(heir.frozen) // SECTOR_BYTES))
+                heir.record = replace(heir.record, base_id=base_id)
+            with self._changed:
+                rest = (*self._pending[:at], *self._pending[at + 1 :])
+                self._blocks.write_header(
+                    lambda header: replace(
+                        header,
+                        base_id=header.base_id if heir is not None else base_id,
+                        pending=tuple(pending.record for pending in rest),
+                    )
+                )
+                self._pending = rest
+                self._changed.notify_all()
+        self._store.tidy()
+
+    def _note_failure(self, failed: Pending, heir: Pending | None) -> None:
+        """What the failed one stored, and the heir's map needs, becomes the heir's."""
+        with self._store.transaction() as connection:
+            if heir is None or heir.record.failed:
+                refs.settle(connection, failed.snapshot_id, failed.reason)
+                return
+
+            def is_needed(index: int) -> bool:
+                byte = index >> 3
+                return not (byte < len(heir.frozen) and heir.frozen[byte] >> (index & 7) & 1)
+
+            refs.settle(connection, failed.snapshot_id, failed.reason, heir.snapshot_id, is_needed)
+
+
+def _without(records: tuple[PendingRecord, ...], pending: Pending) -> tuple[PendingRecord, ...]:
+    return tuple(record for record in records if record.snapshot_id != pending.snapshot_id)
