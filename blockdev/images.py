@@ -15,10 +15,10 @@ from blockdev.model import SNAPSHOT_BLOCK_BYTES
 Advance: TypeAlias = Callable[[int], None]
 """Told how many bytes more are done, holes included."""
 
-PIECE_BYTES: Final = SNAPSHOT_BLOCK_BYTES
-"""What is read at once.  A piece of nothing but zeroes becomes a hole."""
+PIECE_BYTES: Final = 64 * 1024
+"""What is copied at once, aligned.  A piece of nothing but zeroes becomes a hole."""
 
-_ZEROES: Final = bytes(PIECE_BYTES)
+_ZEROES: Final = bytes(SNAPSHOT_BLOCK_BYTES)
 _WHOLE: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ESPIPE})
 
 
@@ -129,17 +129,19 @@ def _pieces(extent: Extent) -> Iterator[tuple[int, int]]:
 
 
 def _file_extents(fd: int, size_bytes: int) -> Iterator[Extent]:
-    """Data and holes of a file; all of it is data where the file system cannot say."""
+    """Data and holes of a file in whole pieces; all is data where the file system cannot say."""
     at = 0
     while at < size_bytes:
         data_start = _seek(fd, at, os.SEEK_DATA, size_bytes)
-        if data_start > at:
-            yield Extent(at, data_start - at, allocated=False)
-        at = data_start
+        first = data_start if data_start == size_bytes else data_start // PIECE_BYTES * PIECE_BYTES
+        if first > at:
+            yield Extent(at, first - at, allocated=False)
+            at = first
         if at < size_bytes:
-            hole_start = _seek(fd, at, os.SEEK_HOLE, size_bytes)
-            yield Extent(at, hole_start - at, allocated=True)
-            at = hole_start
+            hole_start = _seek(fd, data_start, os.SEEK_HOLE, size_bytes)
+            end_bytes = min(-(-hole_start // PIECE_BYTES) * PIECE_BYTES, size_bytes)
+            yield Extent(at, end_bytes - at, allocated=True)
+            at = end_bytes
 
 
 def _seek(fd: int, at: int, whence: int, size_bytes: int) -> int:
