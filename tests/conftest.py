@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from tests.regions import RegionFactory
     from tests.stores import StoreFactory
 
 # No deadlines: the machine decides how long an example takes, and no test is timed.
@@ -51,5 +52,15 @@ def store_factory(tmp_path: Path) -> Iterator[StoreFactory]:
     from tests.stores import StoreFactory  # here, so that block device tests load no engine
 
     factory = StoreFactory(tmp_path)
+    yield factory
+    factory.close_and_check()
+
+
+@pytest.fixture
+def region_factory(tmp_path: Path, seed: int) -> Iterator[RegionFactory]:
+    """Opens regions below `tmp_path`; afterwards closes and checks every one of them."""
+    from tests.regions import RegionFactory  # here, so that other tests load no control plane
+
+    factory = RegionFactory(tmp_path, seed)
     yield factory
     factory.close_and_check()

@@ -39,6 +39,7 @@ class Database:
         """
         self._lock = threading.RLock()
         self._depth = 0
+        self._is_closed = False
         self._connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
@@ -58,6 +59,10 @@ class Database:
         """A transaction that may change rows: committed at the end, undone by an exception.
 
         Within another one of the same thread it is a part of that.
+
+        Raises:
+            ServiceError: Unavailable (others hold the database, or it is closed),
+                InternalError (it failed).
         """
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
@@ -71,6 +76,7 @@ class Database:
     def close(self) -> None:
         """Close the connection, waiting for a transaction of another thread."""
         with self._lock:
+            self._is_closed = True
             self._connection.close()
 
     @contextmanager
@@ -79,6 +85,8 @@ class Database:
             if self._depth:
                 yield self._connection
                 return
+            if self._is_closed:
+                raise ServiceError("Unavailable", "The region is closed.")
             self._depth = 1
             try:
                 self._connection.execute(begin)

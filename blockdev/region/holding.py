@@ -34,6 +34,11 @@ SAVE_EVERY_S: Final = 30.0
 
 OPEN_ID_BYTES: Final = 8
 
+SERVE_POLL_S: Final = 0.05
+"""How often a request that waits for the region's lock looks whether its volume goes."""
+
+_LEAVING: Final = "VolumeIsLeaving"
+
 Body: TypeAlias = Mapping[str, Any]
 HostVerb: TypeAlias = Callable[[str, Body], Body]
 """What the holder of a volume does for another process: volume id and arguments to answer."""
@@ -45,6 +50,7 @@ class Holding(SnapshotRows):
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
         self._held: dict[str, HeldVolume] = {}
+        self._leaving: set[str] = set()
         self._closing = threading.Event()
         self._saver: threading.Thread | None = None
         self._host_verbs: dict[str, HostVerb] = {"refresh": self._answer_refresh}
@@ -60,7 +66,9 @@ class Holding(SnapshotRows):
             row, latest = volume_rows(connection, volume_id)
         now = performance(row, latest, now_ns)
         live = self._open_live(volume_id)
-        handlers = {name: partial(verb, volume_id) for name, verb in self._host_verbs.items()}
+        handlers = {
+            name: partial(self._serve, verb, volume_id) for name, verb in self._host_verbs.items()
+        }
         host = VolumeHost(self._volume_folder(volume_id), handlers)
         saved = saved_credits(row, now.limits, now_ns)
         held = HeldVolume(
@@ -117,7 +125,9 @@ class Holding(SnapshotRows):
         """Close a volume; its credits are kept."""
         del self._held[held.volume_id]
         self._save_credits([held])
-        held.host.close()
+        self._leaving.add(held.volume_id)
+        held.host.close()  # before the files are let go of: the next holder has its own socket
+        self._leaving.discard(held.volume_id)
         held.live.close()
 
     def _close_volumes(self) -> None:
@@ -156,7 +166,9 @@ class Holding(SnapshotRows):
         except NobodyHoldsError:
             return None
         except HostRefusedError as error:
-            raise ServiceError(error.code or "InternalError", error.message) from error
+            if error.code == _LEAVING:
+                return None
+            raise ServiceError(error.code or "InternalError", str(error)) from error
         except HostTimeoutError as error:
             raise ServiceError(
                 "Unavailable", f"The process that holds volume {volume_id} does not answer."
@@ -190,6 +202,22 @@ class Holding(SnapshotRows):
                 self._let_go(held)
             else:
                 held.apply(performance(row, latest, now_ns), lambda: self._refresh_held(volume_id))
+
+    def _serve(self, verb: HostVerb, volume_id: str, arguments: Body) -> Body:
+        """Do a verb for another process, under the region's lock.
+
+        Not while the volume is being let go of: whoever does that has the lock, and waits
+        until nothing is served any more.
+        """
+        while not self._lock.acquire(timeout=SERVE_POLL_S):
+            if volume_id in self._leaving:
+                raise ServiceError(_LEAVING, f"Volume {volume_id} is being closed.")
+        try:
+            if volume_id not in self._held:
+                raise ServiceError(_LEAVING, f"Volume {volume_id} was closed.")
+            return verb(volume_id, arguments)
+        finally:
+            self._lock.release()
 
     def _answer_refresh(self, volume_id: str, _: Body) -> Body:
         self._refresh_held(volume_id)

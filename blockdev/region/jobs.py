@@ -91,7 +91,7 @@ class Jobs(RegionBase):
             self._fail_copy(target)
         elif kind == "unpin":
             self._store.unpin_all(target)
-        with self._database.write() as connection:
+        with self._write() as (connection, _):
             connection.execute("DELETE FROM jobs WHERE job_id = ?", (row["job_id"],))
 
     def _strike_job(self, kind: str, target: str) -> None:

@@ -128,13 +128,12 @@ class SnapshotSetVerbs(SnapshotVerbs):
     # What another process asks for.
 
     def _answer_freeze(self, volume_id: str, _: Body) -> Body:
-        with self._lock:
-            keeper = self._keep(volume_id)
-            self._held[volume_id].live.freeze()
-            timer = threading.Timer(FREEZE_LIMIT_S, self._answer_thaw, (volume_id, {}))
-            timer.daemon = True
-            self._frozen_for_others[volume_id] = keeper, timer
-            timer.start()
+        keeper = self._keep(volume_id)
+        self._held[volume_id].live.freeze()
+        timer = threading.Timer(FREEZE_LIMIT_S, self._answer_thaw, (volume_id, {}))
+        timer.daemon = True
+        self._frozen_for_others[volume_id] = keeper, timer
+        timer.start()
         return {"frozen": True}
 
     def _answer_thaw(self, volume_id: str, _: Body) -> Body:
@@ -143,6 +142,7 @@ class SnapshotSetVerbs(SnapshotVerbs):
             keeper, timer = self._frozen_for_others.pop(volume_id, ("", None))
             if timer is not None:
                 timer.cancel()
+            if volume_id in self._held and keeper:
                 self._held[volume_id].live.thaw()
                 self._unkeep(volume_id, keeper)
         return {}

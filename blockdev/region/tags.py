@@ -56,7 +56,7 @@ class TagVerbs(RegionBase):
 
     def describe_tags(self) -> list[tuple[str, str, str, str]]:
         """Every tag as (resource id, resource type, key, value), sorted."""
-        with self._read() as (connection, _):
+        with self._write() as (connection, _):  # strikes off those of what is gone by now
             found = rows.select(connection, "tags", "key", None, "ORDER BY resource_id, key")
         return [
             (row["resource_id"], _kind(row["resource_id"])[0], row["key"], row["value"])
