@@ -53,7 +53,7 @@ def list_changed(job: Job) -> Reply:
     limit, start_index = _limit(job), _start(job, purpose)
     _snapshot(job, first_id)
     second = _snapshot(job, second_id)
-    found = job.region.list_changed_blocks(first_id, second_id, start_index)
+    found = job.region.list_changed_blocks(first_id, second_id, start_index=start_index)
     entries = list(islice(found, limit + 1))
     blocks = []
     for index, first_digest, second_digest in entries[:limit]:
@@ -75,10 +75,10 @@ def get_block(job: Job) -> Reply:
     token = request.token("blockToken", "BlockToken", "INVALID_BLOCK_TOKEN")
     if not token:
         raise invalid("BlockToken is missing.", "INVALID_BLOCK_TOKEN")
-    _snapshot(job, snapshot_id)
     try:
         job.sealer.open(_block_purpose(snapshot_id, index), token)
     except InvalidTokenError:
+        _snapshot(job, snapshot_id)  # that it is not there is told first
         raise invalid("The BlockToken is not valid.", "INVALID_BLOCK_TOKEN") from None
     data = bytes(job.region.get_snapshot_block(snapshot_id, index))
     headers = [

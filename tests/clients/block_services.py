@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -28,7 +29,11 @@ SCALARS = {
 
 
 def service_client(
-    endpoint: Endpoint, service: str, *, region: str | None = None, **options: Any
+    endpoint: Endpoint,
+    service: str,
+    *,
+    region: str | None = None,
+    **options: Any,
 ) -> Any:
     """A client that tries once and checks every answer."""
     options.setdefault("aws_access_key_id", endpoint.access_key)
@@ -43,6 +48,16 @@ def service_client(
     check = check_xml if service == "ec2" else check_json
     client.meta.events.register(f"before-parse.{service}", check)
     return client
+
+
+def assert_regions_whole(data: Path) -> None:
+    """No block of any region of a server is missing, and none is left over."""
+    from blockdev.service import Region
+
+    for path in (data / "region", *sorted((data / "regions").glob("*"))):
+        if path.is_dir():
+            with Region.open(path) as region:
+                assert region.check() == [], path
 
 
 def check_xml(operation_model: Any, response_dict: Any, **_: Any) -> None:

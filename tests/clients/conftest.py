@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.clients.block_services import assert_regions_whole, service_client
 from tests.clients.endpoint import Endpoint, ServerProcess
 
 
@@ -70,3 +71,29 @@ def make_bucket(s3: Any) -> Callable[[], str]:
 def bucket(make_bucket: Callable[[], str]) -> str:
     """A new, empty bucket."""
     return make_bucket()
+
+
+@pytest.fixture(scope="session")
+def block_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server for EC2's and EBS's APIs; its regions are checked whole when it has stopped."""
+    from tests.stores import assert_whole
+
+    server = ServerProcess(tmp_path_factory.mktemp("blocks"))
+    try:
+        yield server
+    finally:
+        server.stop()
+    assert_whole(server.data)
+    assert_regions_whole(server.data)
+
+
+@pytest.fixture(scope="session")
+def ec2(block_server: ServerProcess) -> Any:
+    """A boto3 client for EC2, its answers held against the model."""
+    return service_client(block_server.endpoint, "ec2")
+
+
+@pytest.fixture(scope="session")
+def ebs(block_server: ServerProcess) -> Any:
+    """A boto3 client for the EBS direct APIs, its answers held against the model."""
+    return service_client(block_server.endpoint, "ebs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from blockdev.instance import ROOT_DEVICE, ROOT_SIZE_GIB
+from blockdev.instance import ROOT_DEVICE, ROOT_SIZE_GIB, ephemeral_index
 from blockdev.model import BlockDeviceMapping, VolumeSpec
 from blockdev.volume import canonical_device
 from objstore.ec2.action import Job
@@ -91,7 +91,7 @@ def mapping_of(job: Job, given: Parameters) -> BlockDeviceMapping:
     """One BlockDeviceMapping.
 
     Raises:
-        ServiceError: MissingParameter, InvalidSnapshot.NotFound.
+        ServiceError: MissingParameter, InvalidSnapshot.NotFound, InvalidBlockDeviceMapping.
     """
     device = given.text("DeviceName")
     if not device:
@@ -99,6 +99,7 @@ def mapping_of(job: Job, given: Parameters) -> BlockDeviceMapping:
     if given.has("NoDevice"):
         return BlockDeviceMapping(device, no_device=True)
     if given.has("VirtualName"):
+        ephemeral_index(given.text("VirtualName"))
         return BlockDeviceMapping(device, virtual_name=given.text("VirtualName"))
     if not given.has("Ebs"):
         raise missing("BlockDeviceMapping.Ebs")
