@@ -101,6 +101,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--depth", type=int, help="I/Os of an iolog under way at once (32; version 2: 1)"
     )
+    parser.add_argument(
+        "--credits",
+        type=float,
+        default=100.0,
+        metavar="PERCENT",
+        help="how full the burst buckets are at the start (100, as of new volumes)",
+    )
     parser.add_argument("--seed", type=int, default=1, help="another seed, another luck (1)")
     parser.add_argument(
         *("--chart", "-o"),
@@ -130,6 +137,8 @@ def plan(arguments: argparse.Namespace, output: TextIO, notes: TextIO) -> None:
     """
     if len(arguments.types) > MAX_CANDIDATES:
         raise PlanError(f"at most {MAX_CANDIDATES} types at a time")
+    if not 0 <= arguments.credits <= 100:
+        raise PlanError(f"credits are from 0 to 100 percent, not {arguments.credits:g}")
     candidates = [parse_candidate(text) for text in arguments.types]
     smallest_bytes = min(candidate.size_bytes for candidate in candidates)
     workload = load_workload(arguments.workload, arguments.depth, smallest_bytes, arguments.seed)
@@ -140,7 +149,8 @@ def plan(arguments: argparse.Namespace, output: TextIO, notes: TextIO) -> None:
                 f"{candidate.label} ends at {candidate.size_bytes / GIB:,.0f} GiB",
                 file=notes,
             )
-    rows = [compare(candidate, workload, arguments.seed) for candidate in candidates]
+    share = arguments.credits / 100
+    rows = [compare(candidate, workload, arguments.seed, share) for candidate in candidates]
     table = [HEADER, *map(cells, rows)]
     if arguments.json:
         print(json.dumps(as_document(workload, rows), indent=1), file=output)
@@ -150,9 +160,11 @@ def plan(arguments: argparse.Namespace, output: TextIO, notes: TextIO) -> None:
         write_chart(arguments.chart, workload.title, [line_of(row) for row in rows], table)
 
 
-def compare(candidate: Candidate, workload: Workload, seed: int) -> Row:
+def compare(
+    candidate: Candidate, workload: Workload, seed: int = 1, credit_share: float = 1.0
+) -> Row:
     """Run the workload on one candidate."""
-    outcome = simulate(workload, candidate.limits, seed=seed)
+    outcome = simulate(workload, candidate.limits, seed=seed, credit_share=credit_share)
     price = None
     if candidate.spec is not None:
         price = monthly_price_usd(candidate.spec, outcome.iops * SECONDS_PER_MONTH)

@@ -135,24 +135,22 @@ class Outcome:
 
 
 def simulate(
-    workload: Workload, limits: Limits, *, seed: int = 1, max_ios: int | None = None
+    workload: Workload, limits: Limits, *, seed: int = 1, credit_share: float = 1.0
 ) -> Outcome:
-    """Run a workload on a new volume with `limits`; the same seed gives the same outcome.
+    """Run a workload on a volume with `limits`; the same seed gives the same outcome.
 
-    `max_ios`: stop after as many.
+    `credit_share`: how full its burst bucket is at the start, 0.0 to 1.0.
     """
-    run = _Run(limits, seed)
+    run = _Run(limits, seed, credit_share)
     slots = [0] * workload.depth  # when each place in the queue is free again
     reserve, sample_ns, add_latency = run.meter.reserve, run.sampler.sample_ns, run.latencies.add
     ended, is_paced, ends_ns = run.course.ended, workload.is_paced, workload.ends_ns
-    left = -1 if max_ios is None else max_ios
     for asked_ns, offset_bytes, length_bytes, is_write in workload.ios():
         start_ns = slots[0]
         if asked_ns > start_ns:
             start_ns = asked_ns
-        if start_ns >= ends_ns or left == 0:
+        if start_ns >= ends_ns:
             break
-        left -= 1
         if start_ns >= run.next_look_ns:
             run.look_at_credits(start_ns)
         ready_ns = reserve(offset_bytes, length_bytes, is_write != 0, start_ns)
@@ -168,13 +166,13 @@ def simulate(
 class _Run:
     """What a simulation keeps, and its rarer steps."""
 
-    def __init__(self, limits: Limits, seed: int) -> None:
-        self.meter = Meter(limits, 0)
+    def __init__(self, limits: Limits, seed: int, credit_share: float) -> None:
+        self._full = None if limits.credits is None else float(limits.credits.depth)
+        self.meter = Meter(limits, 0, (self._full or 0.0) * credit_share)
         self.sampler = LatencySampler(limits.latency, SeededEntropy(seed))
         self.latencies = LatencyHistogram()
         self.course = Course()
         self.next_look_ns = 0 if limits.credits else 1 << 100
-        self._full = None if limits.credits is None else float(limits.credits.depth)
         self._delayed = 0
         self._gone_ns: int | None = None
 
