@@ -30,7 +30,9 @@ REQUESTS_MAX: Final = 8
 """Requests that are handled at once; further ones wait in the kernel's queue."""
 BACKLOG: Final = 64
 REQUEST_S: Final = 5.0
-"""For a request to arrive whole, and for its answer to be taken."""
+"""For each part of a request to arrive, and for its answer to be taken."""
+PARTS_MAX: Final = 64
+"""In which a line may arrive: somebody who drips bytes does not keep a place for ever."""
 RETRY_S: Final = 0.02
 """Between attempts to reach a host that holds the lock and does not listen yet."""
 
@@ -215,14 +217,16 @@ def _line(value: Mapping[str, Any]) -> bytes:
 def _receive_line(connection: socket.socket) -> bytes:
     """One line; each part of it has to come within the socket's timeout."""
     received = bytearray()
-    while not received.endswith(b"\n"):
+    for _ in range(PARTS_MAX):
         part = connection.recv(LINE_BYTES_MAX)
         if not part:
             raise ConnectionError("the connection ended within a line")
         received += part
         if len(received) > LINE_BYTES_MAX:
-            raise ConnectionError(f"a line of over {LINE_BYTES_MAX} bytes")
-    return bytes(received)
+            break
+        if received.endswith(b"\n"):
+            return bytes(received)
+    raise ConnectionError(f"no line of at most {LINE_BYTES_MAX} bytes in {PARTS_MAX} parts")
 
 
 __all__ = [

@@ -29,6 +29,7 @@ from blockdev.memory import MemoryDevice
 from blockdev.model import VolumeSpec
 from blockdev.nbd import Export, NbdServer, UnixAddress
 from blockdev.profiles import limits
+from tests.contract import volume_cases
 from tests.nbd_client import NbdDevice
 
 MEMORY_FILES = Path("/dev/shm")
@@ -162,6 +163,11 @@ _FILTERS: dict[str, Filter] = {
     "record": _recorded,
 }
 
+
+def _volume(make: Callable[[Path, ExitStack, int], BlockDevice]) -> Make:
+    return lambda scratch, size_bytes: make(scratch.path, scratch.undo, size_bytes)
+
+
 CASES = [
     DeviceCase("memory", _memory),
     DeviceCase("memory-odd-pages", _memory_odd_pages),
@@ -177,4 +183,10 @@ CASES = [
     DeviceCase("nbd-memory", _over_nbd(_memory)),
     DeviceCase("nbd-file", _over_nbd(_file)),
     DeviceCase("powerloss-odd-pages", _filtered(_memory_odd_pages, PowerLossDevice)),
+    DeviceCase("live-memory", _volume(volume_cases.live_memory)),
+    DeviceCase("live-powerloss", _volume(volume_cases.live_powerloss)),
+    DeviceCase("live-file", _volume(volume_cases.live_file)),
+    DeviceCase("live-restored", _volume(volume_cases.live_restored), sparse=False),
+    DeviceCase("live-initializing", _volume(volume_cases.live_initializing), sparse=False),
+    DeviceCase("live-snapshotted", _volume(volume_cases.live_snapshotted)),
 ]
