@@ -35,8 +35,8 @@ def add_parsers(commands: Subparsers) -> None:
         "export",
         "write a volume or a snapshot into a raw image",
         description="Write a volume or a snapshot into a raw, sparse image, which appears under "
-        "its name when it is whole. A volume that another process has open is exported through "
-        "a snapshot.",
+        "its name when it is whole. Of a volume that another process has open, take a snapshot "
+        "and export that.",
     )
     parser.add_argument("source", metavar="SNAPSHOT|VOLUME")
     parser.add_argument("file", type=Path, metavar="FILE")

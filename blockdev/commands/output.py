@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+_NUMBER: Final = re.compile(r"[\d.,]+ ?[A-Za-z%]{0,3}")
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -88,7 +90,7 @@ def _cell(value: object) -> str:
 
 
 def _is_numeric(cell: str) -> bool:
-    return not cell or cell[0].isdigit()
+    return not cell or _NUMBER.fullmatch(cell) is not None
 
 
 def _width(text: str) -> int:
