@@ -72,10 +72,10 @@ def start_snapshot(job: Job) -> Reply:
         encrypted=bool(encrypted),
         kms_key_id=key_arn,
     )
-    return json_reply(201, _started(snapshot))
+    return json_reply(201, _started(job, snapshot))
 
 
-def _started(snapshot: Snapshot) -> dict[str, Any]:
+def _started(job: Job, snapshot: Snapshot) -> dict[str, Any]:
     tags = [{"Key": key, "Value": value} for key, value in sorted(snapshot.tags.items())]
     return {
         "Description": snapshot.description or None,
@@ -87,8 +87,16 @@ def _started(snapshot: Snapshot) -> dict[str, Any]:
         "BlockSize": SNAPSHOT_BLOCK_BYTES,
         "Tags": tags or None,
         "ParentSnapshotId": snapshot.parent_id or None,
-        "KmsKeyArn": snapshot.kms_key_id or None,
+        "KmsKeyArn": _key_arn(job, snapshot.kms_key_id),
     }
+
+
+def _key_arn(job: Job, key: str) -> str | None:
+    """A key's name as the ARN that the model wants; None for no key."""
+    if not key or key.startswith("arn:"):
+        return key or None
+    name = key.removeprefix("alias/")
+    return f"arn:aws:kms:{job.region.name}:{job.region.account_id}:key/{name}"
 
 
 def _integer(given: Mapping[str, Any], name: str) -> int | None:

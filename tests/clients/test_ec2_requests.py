@@ -81,6 +81,17 @@ def test_bad_forms(
     assert send(block_server, fields)[:2] == (status, code)
 
 
+def test_a_copy_that_would_go_elsewhere(block_server: ServerProcess) -> None:
+    """boto3 sets DestinationRegion by itself, to the region that it speaks to."""
+    fields = {
+        "Action": "CopySnapshot",
+        "SourceRegion": "us-east-1",
+        "SourceSnapshotId": "snap-1",
+        "DestinationRegion": "eu-west-1",
+    }
+    assert send(block_server, fields)[:2] == (400, "InvalidParameterValue")
+
+
 def test_a_body_that_is_no_form(block_server: ServerProcess) -> None:
     answer = send(block_server, b"{}", content_type="application/json")
     assert answer[:2] == (400, "MalformedQueryString")

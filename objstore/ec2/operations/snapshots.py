@@ -108,29 +108,15 @@ def create_snapshots(job: Job) -> Tree:
     """CreateSnapshots: of all volumes of an instance, at one point in time."""
     given = job.parameters
     of = given.struct("InstanceSpecification")
-    tags = specified_tags(given, "snapshot").get("snapshot", {})
-    copies_tags = bool(given.text("CopyTagsFromSource"))
-    # With tags of their volumes too, the snapshots' tags differ, and are set one by one.
     made = job.region.create_snapshots(
         of.text("InstanceId"),
         exclude_boot=bool(of.flag("ExcludeBootVolume")),
         exclude_volume_ids=of.texts("ExcludeDataVolumeId"),
         description=given.text("Description"),
-        tags=tags,
+        tags=specified_tags(given, "snapshot").get("snapshot", {}),
+        copy_volume_tags=bool(given.text("CopyTagsFromSource")),
     )
-    if copies_tags:
-        made = _with_tags_of_volumes(job, made)
     return {"snapshotSet": [_info_tree(snapshot) for snapshot in made]}
-
-
-def _with_tags_of_volumes(job: Job, made: list[Snapshot]) -> list[Snapshot]:
-    volumes = job.region.describe_volumes([snapshot.volume_id for snapshot in made])
-    tags = {volume.volume_id: volume.tags for volume in volumes}
-    for snapshot in made:
-        copied = {k: v for k, v in tags[snapshot.volume_id].items() if k not in snapshot.tags}
-        if copied:
-            job.region.create_tags([snapshot.snapshot_id], copied)
-    return job.region.describe_snapshots([snapshot.snapshot_id for snapshot in made])
 
 
 def copy_snapshot(job: Job) -> Tree:
