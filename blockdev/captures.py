@@ -38,9 +38,6 @@ from blockdev.volume_map import (
     PendingRecord,
 )
 
-COPY_BLOCKS: Final = 64
-"""Blocks read, put and noted at once: 32 MiB of memory, two transactions."""
-
 RETRY_S: Final = 1.0
 """Between attempts to note that a snapshot failed, while the database cannot be written."""
 
@@ -54,6 +51,19 @@ CLOSED: Final = (DeviceClosedError, sqlite3.ProgrammingError, RuntimeError)
 
 class TooManyPendingError(Exception):
     """PENDING_MAX snapshots of the volume are pending already."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPlan:
+    """How snapshots are copied.
+
+    `batch_blocks`: read, put and noted at once; 64 are 32 MiB of memory and two transactions.
+    `background`: by a thread.  Without, `Captures.step` and `wait` do it, in who calls them:
+    for simulations that a seed is to settle wholly.
+    """
+
+    batch_blocks: int = 64
+    background: bool = True
 
 
 @dataclass
@@ -80,10 +90,13 @@ class Pending:
 class Captures:
     """The pending snapshots of one volume, oldest first, and the thread that completes them."""
 
-    def __init__(self, blocks: VolumeBlocks, gate: Gate, store: SnapshotStore) -> None:
+    def __init__(
+        self, blocks: VolumeBlocks, gate: Gate, store: SnapshotStore, plan: CopyPlan
+    ) -> None:
         self._blocks = blocks
         self._gate = gate
         self._store = store
+        self._plan = plan
         self._pending: tuple[Pending, ...] = ()
         self._lock = threading.Lock()
         self._begin_lock = threading.Lock()
@@ -254,8 +267,15 @@ class Captures:
 
     def wait(self, timeout_s: float | None) -> bool:
         """Whether all snapshots were settled, completed or failed, within `timeout_s`."""
+        while not self._plan.background and self._pending:
+            self.step()
         with self._changed:
             return self._changed.wait_for(lambda: not self._pending, timeout_s)
+
+    def step(self) -> None:
+        """Without a thread: copy one batch of the oldest pending snapshot, or complete it."""
+        if self._pending:
+            self._advance(self._pending[0], batches_max=1)
 
     def stop(self) -> None:
         """End the thread, between two batches; what is pending stays so."""
@@ -271,6 +291,8 @@ class Captures:
         return Pending(record, frozen, bytearray(len(frozen)), draft)
 
     def _start(self) -> None:
+        if not self._plan.background:
+            return
         with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
@@ -290,27 +312,28 @@ class Captures:
             except FAILURES:  # not even the failure could be noted
                 self._stopping.wait(RETRY_S)
 
-    def _advance(self, pending: Pending) -> None:
+    def _advance(self, pending: Pending, batches_max: int | None = None) -> None:
         """Copy the oldest pending snapshot, or settle that it failed."""
         if not pending.record.failed:
             try:
-                if self._copy(pending):
+                if self._copy(pending, batches_max):
                     self._drop(pending)
                 return
             except CLOSED:
                 raise
-            except FAILURES as error:
-                pending.reason = str(error)
+            except Exception as error:  # whatever it is: the volume and later snapshots go on
+                pending.reason = str(error) or type(error).__name__
         self._give_back(pending)
 
-    def _copy(self, pending: Pending) -> bool:
-        """Store what is left, and complete; False if told to stop, or if a writer gave it up."""
+    def _copy(self, pending: Pending, batches_max: int | None) -> bool:
+        """Store what is left, and complete; False if there is more to do, or it was given up."""
         with contextlib.ExitStack() as opened:
             base = None
             if pending.record.base_id:
                 base = opened.enter_context(self._store.open_map(pending.record.base_id))
-            for batch in batches(set_bits(bytes(pending.left)), COPY_BLOCKS):
-                if self._stopping.is_set() or pending.record.failed:
+            left = batches(set_bits(bytes(pending.left)), self._plan.batch_blocks)
+            for number, batch in enumerate(left):
+                if self._stopping.is_set() or pending.record.failed or number == batches_max:
                     return False
                 pending.draft.require_pending()
                 self._copy_batch(pending, batch, base)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -48,7 +47,8 @@ class Draft:
             ValueError: an index lies past the end, or a block is longer than BLOCK_BYTES.
             DeviceError: the block store failed; nothing is lost but these blocks.
         """
-        limit = blocks_of(self._store.status(self._snapshot_id).size_bytes)
+        _, size_bytes = self._store.pending_row(self._snapshot_id)
+        limit = blocks_of(size_bytes)
         for index, _ in rows:
             if not 0 <= index < limit:
                 raise ValueError(f"block {index} of a snapshot of {limit} blocks")
@@ -104,13 +104,7 @@ class Draft:
             NotPendingError: cancelled meanwhile.
             ValueError: its base is not completed.
         """
-        with contextlib.ExitStack() as opened:
-            base, blocks = self._store.write_map_of(self)
-            if base is not None:
-                opened.enter_context(base)
-            with self._store.transaction() as connection:
-                refs.complete(connection, self._snapshot_id, base, blocks)
-        self._store.tidy()
+        self._store.complete(self)
 
     def fail(self, reason: str) -> None:
         """Give it up: state error, its blocks go.

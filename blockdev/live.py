@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from blockdev.block_codec import BLOCK_BYTES
-from blockdev.captures import Captures
+from blockdev.captures import Captures, CopyPlan
 from blockdev.clock import Clock
 from blockdev.device import BlockDevice, Buffer, Extent, Geometry, byte_view, check_range
 from blockdev.errors import DeviceClosedError, DeviceError, DeviceOpenError
@@ -62,6 +62,7 @@ class LiveVolume:
         first_touch: FirstTouch | None = None,
         larger: Callable[[int], BlockDevice] | None = None,
         lock: FolderLock | None = None,
+        copy_plan: CopyPlan | None = None,
     ) -> None:
         """Take over the devices; `larger` gives a data device of a new size, for `grow`.
 
@@ -84,7 +85,9 @@ class LiveVolume:
         self._gate = Gate()
         self._closing = threading.Lock()
         self._closed = False
-        self._captures = Captures(self._blocks, self._gate, store) if store else None
+        self._captures: Captures | None = None
+        if store is not None:
+            self._captures = Captures(self._blocks, self._gate, store, copy_plan or CopyPlan())
         self._initializer = Initializer(self._blocks, clock)
         self._set_geometry(header.size_bytes)
         # On the path of every small request; both keep their identity for life.
@@ -298,6 +301,11 @@ class LiveVolume:
     def wait_snapshots(self, timeout_s: float | None = None) -> bool:
         """Whether none was pending any more within `timeout_s`; completed or failed."""
         return self._captures.wait(timeout_s) if self._captures else True
+
+    def step_snapshots(self) -> None:
+        """Without a copying thread (`CopyPlan`): do the next batch of the oldest snapshot."""
+        if self._captures is not None:
+            self._captures.step()
 
     def set_first_touch(self, hook: FirstTouch | None) -> None:
         """What a first touch costs from now on; None with fast snapshot restore."""

@@ -313,28 +313,42 @@ class SnapshotStore:
         """The digests of blocks, in parallel; None for one of zeroes."""
         return list(self._pool.map(lambda p: None if is_zero(p) else digest_of(p), plains))
 
-    def write_map_of(self, draft: Draft) -> tuple[SnapshotMap | None, int]:
-        """Write the map of a pending snapshot: its base, if any, still open; blocks in the map.
+    def pending_row(self, snapshot_id: str) -> tuple[str, int]:
+        """Base and size in bytes of a pending snapshot.
 
         Raises:
-            ValueError: the base is not completed.
+            NotPendingError: it is not pending.
         """
-        status = self.status(draft.snapshot_id)
-        base = None
-        if status.base_id:
-            try:
-                base = self.open_map(status.base_id)
-            except KeyError:
-                raise ValueError(f"the base {status.base_id} is not completed") from None
-        path = self._map_path(draft.snapshot_id)
-        try:
-            return base, write_map(
-                path, size_bytes=status.size_bytes, base=base, changes=draft.entries()
-            )
-        except BaseException:
-            if base is not None:
-                base.close()
-            raise
+        with self.reading() as connection:
+            refs.require_pending(connection, snapshot_id)
+            base_id, size_bytes = connection.execute(
+                "SELECT base_id, size_bytes FROM snap_maps WHERE snapshot_id = ?", (snapshot_id,)
+            ).fetchone()
+        return base_id, size_bytes
+
+    def complete(self, draft: Draft) -> None:
+        """Write the map of a pending snapshot, and then its rows; see `Draft.complete`."""
+        snapshot_id = draft.snapshot_id
+        base_id, size_bytes = self.pending_row(snapshot_id)
+        with contextlib.ExitStack() as opened:
+            base = None
+            if base_id:
+                try:
+                    base = opened.enter_context(self.open_map(base_id))
+                except KeyError:
+                    raise ValueError(f"the base {base_id} is not completed") from None
+            opened.callback(self._drop_unused_map, snapshot_id)
+            path = self._map_path(snapshot_id)
+            blocks = write_map(path, size_bytes=size_bytes, base=base, changes=draft.entries())
+            with self.transaction() as connection:
+                refs.complete(connection, snapshot_id, base, blocks)
+        self.tidy()
+
+    def _drop_unused_map(self, snapshot_id: str) -> None:
+        """Remove the map that was written for nothing, because the snapshot was cancelled."""
+        with contextlib.suppress(sqlite3.Error), self.transaction() as connection:
+            if refs.state_of(connection, snapshot_id) not in ("completed", "doomed"):
+                self._map_path(snapshot_id).unlink(missing_ok=True)
 
     def _map_path(self, snapshot_id: str) -> Path:
         return self._maps / f"{snapshot_id}.map"

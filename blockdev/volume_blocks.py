@@ -20,7 +20,7 @@ from typing import Final
 from blockdev.block_codec import BLOCK_BYTES
 from blockdev.blocks import BlockStore
 from blockdev.device import BlockDevice
-from blockdev.errors import DeviceError, DeviceIOError
+from blockdev.errors import DeviceClosedError, DeviceError, DeviceIOError
 from blockdev.snapshot_map import SnapshotMap, blocks_of, set_bits
 from blockdev.volume_map import (
     REGION_BLOCKS,
@@ -207,8 +207,8 @@ class VolumeBlocks:
             try:
                 self.data.flush()
                 self._save(unsaved)
-            except DeviceError:
-                self._failed = True
+            except DeviceError as error:
+                self._failed = not isinstance(error, DeviceClosedError)
                 raise
 
     def write_header(self, change: Callable[[Header], Header]) -> None:

@@ -110,13 +110,13 @@ class VolatileBlockStore:
     def cut(self, seed: int) -> None:
         """Cut the power: each put and delete since the last sync may have happened, or not."""
         numbers = SeededNumbers(seed)
-        for digest, plain in self._unsynced.items():
+        for digest, plain in sorted(self._unsynced.items()):
             fate = numbers.below(3)
             if fate == 0:
                 self._durable.put(digest, plain)
             elif fate == 1 and digest not in set(self._durable.hashes()):
                 self._spoilt.add(digest)
-        for digest in self._deleted:
+        for digest in sorted(self._deleted):
             if numbers.chance(0.5):
                 self._durable.delete(digest)
         self._unsynced.clear()
