@@ -50,7 +50,9 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Known to EC2 and not offered here."""
+    """Known to EC2 and not offered here, unless its value asks for what is so in any case."""
+
+    harmless: tuple[str, ...] = ()
 
 
 Kind: TypeAlias = Scalar | ListOf | Struct | Ignored | Refused
@@ -116,12 +118,17 @@ def decode(node: Mapping[str, Node], table: Struct, prefix: str = "") -> Paramet
         kind = table.members.get(name)
         if kind is None:
             raise Ec2Error("UnknownParameter", f"The parameter {prefix}{name} is not recognized")
-        if not isinstance(kind, Ignored):
+        if not _is_void(child, kind):
             values[name] = _value(child, kind, prefix + name)
     for name in table.required:
         if name not in node:
             raise missing(prefix + name)
     return Parameters(values)
+
+
+def _is_void(node: Node, kind: Kind) -> bool:
+    """Whether a parameter has no effect, whatever it says or because of what it says."""
+    return isinstance(kind, Ignored) or (isinstance(kind, Refused) and node in kind.harmless)
 
 
 def _value(node: Node, kind: Kind, name: str) -> Any:

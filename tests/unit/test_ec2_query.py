@@ -21,6 +21,7 @@ from objstore.ec2.parameters import (
     STRING,
     STRINGS,
     ListOf,
+    Refused,
     Scalar,
     Struct,
     decode,
@@ -40,6 +41,7 @@ TABLE = Struct(
         "Of": Struct({"Id": STRING, "Deep": Struct({"Er": INTEGER})}, required=("Id",)),
         "Network": IGNORED,
         "Outpost": REFUSED,
+        "Protected": Refused(harmless=("false",)),
     }
 )
 
@@ -110,6 +112,8 @@ def test_authentication_in_the_query_is_no_parameter() -> None:
         ("InvalidParameterValue", "Kind=c"),
         ("InvalidParameterValue", "Few.1=a&Few.2=b&Few.3=c"),
         ("UnsupportedOperation", "Outpost=arn"),
+        ("UnsupportedOperation", "Protected=true"),
+        ("UnsupportedOperation", "Protected.1=false"),
         ("UnsupportedOperation", "Outpost.1.Deep=arn"),
         ("MalformedQueryString", "Name=1&Name=2"),
         ("MalformedQueryString", "Name=1&Name.1=2"),
@@ -133,6 +137,10 @@ def test_what_is_ignored_may_have_any_form() -> None:
     found = decode(parse(b"Network=1"), TABLE)
     assert not found.has("Network")
     assert not decode(parse(b"Network.1.Deeper.3=1"), TABLE).has("Network")
+
+
+def test_what_is_refused_may_be_turned_off() -> None:
+    assert not decode(parse(b"Protected=false"), TABLE).has("Protected")
 
 
 def test_the_number_of_parameters_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

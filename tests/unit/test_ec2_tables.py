@@ -68,11 +68,10 @@ def test_the_parser_of_the_documentation_finds_filters() -> None:
 
 
 def test_names_of_actions_are_the_models() -> None:
-    """Which AWS adds to: then the file is written anew from a later botocore."""
-    assert set(ACTIONS) <= known_actions()
-    assert known_actions() == set(MODEL.operation_names), (
-        "run: python -m bench.ec2_api, with the botocore of the development extra"
-    )
+    """AWS adds some every month; ``python -m bench.ec2_api`` writes the file anew."""
+    names = set(MODEL.operation_names)
+    assert set(ACTIONS) <= known_actions() <= names
+    assert len(names - known_actions()) < 100
 
 
 def test_every_action_is_in_one_family() -> None:

@@ -20,6 +20,7 @@ from objstore.ec2.parameters import (
     Kind,
     ListOf,
     Parameters,
+    Refused,
     Struct,
 )
 
@@ -63,12 +64,12 @@ _ELSEWHERE: Final = (
     *("PrivateDnsNameOptions", "MaintenanceOptions", "EnablePrimaryIpv6", "AdditionalInfo"),
     *("NetworkPerformanceOptions", "SecondaryInterface", "PrivateIpAddress"),
     *("NetworkInterface", "IamInstanceProfile", "EbsOptimized", "CapacityReservationSpecification"),
+    "InstanceInitiatedShutdownBehavior",  # nothing inside of an instance shuts it down
 )
 
 # These would change what the verbs do, or name what is not there.
 _REFUSED: Final = (
-    *("LaunchTemplate", "InstanceMarketOptions", "HibernationOptions", "DisableApiStop"),
-    *("DisableApiTermination", "InstanceInitiatedShutdownBehavior", "Operator"),
+    *("LaunchTemplate", "InstanceMarketOptions", "Operator"),
     *("ElasticGpuSpecification", "ElasticInferenceAccelerator"),
 )
 
@@ -83,6 +84,9 @@ RUN_MEMBERS: Final[dict[str, Kind]] = {
     "ClientToken": STRING,
     **dict.fromkeys(_ELSEWHERE, IGNORED),
     **dict.fromkeys(_REFUSED, REFUSED),
+    "DisableApiStop": Refused(harmless=("false",)),
+    "DisableApiTermination": Refused(harmless=("false",)),
+    "HibernationOptions": Struct({"Configured": Refused(harmless=("false",))}),
     **DRY_RUN,
 }
 
