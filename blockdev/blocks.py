@@ -33,7 +33,8 @@ SYNC_FILES_MAX: Final = 128
 """Files put, not yet synced and therefore still open, at most: the put that reaches it syncs."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_TEMPORARY: Final = ".new"
+_NEW: Final = "new"
+"""The folder of files that are not whole yet."""
 
 
 @runtime_checkable
@@ -120,8 +121,8 @@ def same_block(stored: bytes, digest: bytes, plain: Buffer) -> bool:
 class FileBlockStore:
     """One file a block, in 256 folders named for the first byte of the digest.
 
-    A file appears whole under its name: written beside it, then renamed.  What a process
-    that was killed left beside it bears its number, and `remove_leftovers` removes it.
+    A file appears whole under its name: written in a folder for new ones, then renamed.  What
+    a process that was killed left there bears its number, and goes when the store is opened.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -139,11 +140,13 @@ class FileBlockStore:
             DeviceError: it cannot be made.
         """
         with _as_device_error("open", folder.name):
-            if not (folder / "ff").is_dir():
+            if not (folder / _NEW).is_dir():
                 for number in range(256):
                     (folder / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+                (folder / _NEW).mkdir(exist_ok=True)
                 _sync_folder(folder)
                 _sync_folder(folder.parent)
+            _remove_leftovers(folder / _NEW)
         return cls(folder)
 
     @property
@@ -186,15 +189,6 @@ class FileBlockStore:
                 if _is_digest(name):
                     yield bytes.fromhex(name)
 
-    def remove_leftovers(self) -> int:
-        """Remove what killed processes left half written; return how many files."""
-        removed = 0
-        for path in self._folder.glob(f"*/*{_TEMPORARY}"):
-            if not _is_running(path.name.split(".")[1]):
-                path.unlink(missing_ok=True)
-                removed += 1
-        return removed
-
     def sync(self) -> None:
         with self._lock:
             unsynced, self._unsynced = self._unsynced, {}
@@ -222,7 +216,7 @@ class FileBlockStore:
 
     def _write(self, path: Path, stored: bytes) -> int:
         """Write a file whole; return it open, for `sync`."""
-        beside = path.with_name(f"{path.name}.{os.getpid()}.{next(self._serial)}{_TEMPORARY}")
+        beside = self._folder / _NEW / f"{path.name}.{os.getpid()}.{next(self._serial)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(beside, flags, 0o600)
         try:
@@ -254,6 +248,13 @@ def _as_device_error(action: str, what: str) -> Iterator[None]:
     except OSError as error:
         kind: type[DeviceError] = DeviceFullError if error.errno in _FULL else DeviceIOError
         raise kind(f"block store: {action} {what}: {error.strerror}") from error
+
+
+def _remove_leftovers(new: Path) -> None:
+    """Remove what killed processes left half written."""
+    for path in new.iterdir():
+        if not _is_running(path.name.split(".")[1]):
+            path.unlink(missing_ok=True)
 
 
 def _is_running(process: str) -> bool:
