@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,10 @@ from blockdev.credits import NS_PER_S
 from blockdev.simulate import Course
 
 COLOURS: Final = ("#3366cc", "#dc3912", "#109618", "#ff9900", "#990099", "#0099c6", "#8b5e3c")
+
+LONGEST_TO_SHORTEST: Final = 2
+"""A volume that is hopelessly behind must not press all others into a corner: the axis ends at
+this many times the shortest run."""
 
 _WIDTH: Final = 960
 _HEIGHT: Final = 300
@@ -115,16 +119,24 @@ def _panels(lines: Sequence[Line]) -> Iterator[_Panel]:
         iops.append(_Curve(line.label, colour, _iops_points(line.course)))
         if line.credits_full:
             credits.append(_Curve(line.label, colour, _credit_points(line)))
-    seconds = max((curve.points[-1][0] for curve in iops if curve.points), default=1.0)
+    ends_s = [curve.points[-1][0] for curve in iops if curve.points]
+    seconds = min(max(ends_s), LONGEST_TO_SHORTEST * min(ends_s)) if ends_s else 1.0
+    iops, credits = ([_cut(curve, seconds) for curve in curves] for curves in (iops, credits))
     highest = max((value for curve in iops for _, value in curve.points), default=1.0)
     yield _Panel("IOPS delivered", iops, _nice(highest), seconds)
     if credits:
         yield _Panel("credit balance, % of the bucket", credits, 100.0, seconds, 1.04)
 
 
+def _cut(curve: _Curve, seconds: float) -> _Curve:
+    return replace(curve, points=[point for point in curve.points if point[0] <= seconds])
+
+
 def _iops_points(course: Course) -> list[tuple[float, float]]:
+    """Without the last interval, of which only a part had I/O, if there are others."""
     width_s = course.interval_ns / NS_PER_S
-    return [((number + 0.5) * width_s, ios / width_s) for number, ios in enumerate(course.ios)]
+    ios = course.ios[:-1] or course.ios
+    return [((number + 0.5) * width_s, count / width_s) for number, count in enumerate(ios)]
 
 
 def _credit_points(line: Line) -> list[tuple[float, float]]:

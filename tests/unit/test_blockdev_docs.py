@@ -1,4 +1,4 @@
-"""The examples of docs/block-device.md run as they stand."""
+"""The examples of the pages on block devices run as they stand."""
 
 from __future__ import annotations
 
@@ -7,15 +7,27 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "block-device.md"
-EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = {"block-device.md": 4, "planning.md": 1}
+"""How many examples each has at least."""
 
 
-def test_the_page_has_examples() -> None:
-    assert len(EXAMPLES) == 3
+def examples_of(page: str) -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
-@pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_example_runs(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("page", "count"), PAGES.items())
+def test_the_page_has_examples(page: str, count: int) -> None:
+    assert len(examples_of(page)) >= count
+
+
+@pytest.mark.parametrize(
+    ("page", "number"),
+    [(page, number) for page in PAGES for number in range(len(examples_of(page)))],
+)
+def test_example_runs(
+    page: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(EXAMPLES[number], f"{PAGE.name}, example {number + 1}", "exec"), {})
+    exec(compile(examples_of(page)[number], f"{page}, example {number + 1}", "exec"), {})
