@@ -149,8 +149,11 @@ def plan(arguments: argparse.Namespace, output: TextIO, notes: TextIO) -> None:
                 f"{candidate.label} ends at {candidate.size_bytes / GIB:,.0f} GiB",
                 file=notes,
             )
-    share = arguments.credits / 100
-    rows = [compare(candidate, workload, arguments.seed, share) for candidate in candidates]
+    share, rows = arguments.credits / 100, []
+    for number, candidate in enumerate(candidates, 1):
+        if notes.isatty():
+            print(f"{candidate.label} ({number} of {len(candidates)}) ...", file=notes, flush=True)
+        rows.append(compare(candidate, workload, arguments.seed, share))
     table = [HEADER, *map(cells, rows)]
     if arguments.json:
         print(json.dumps(as_document(workload, rows), indent=1), file=output)
