@@ -38,6 +38,7 @@ _SECRET_PARAMETERS = frozenset(
         b"x-amz-security-token",
         b"signature",
         b"awsaccesskeyid",
+        b"presignedurl",
     )
 )
 """What makes a presigned URL work, in both versions: whoever reads a log shall not have it."""

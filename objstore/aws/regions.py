@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from blockdev.clock import Clock
 from blockdev.entropy import Entropy
+from blockdev.model import ServiceError
 from objstore.aws.tokens import Sealer
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Regions:
 
         Raises:
             UnknownRegionError
+            ServiceError: InternalError: the folder is another region's.
         """
         found = self._open.get(name)
         if found is not None:
@@ -105,9 +107,13 @@ class Regions:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = _token_key(path / "token.key", self._entropy)
         region = Region.open(path, name=name, clock=self._clock, entropy=self._entropy)
-        if region.name != name:  # the server was started for another region before
+        if region.name != name:
             region.close()
-            raise UnknownRegionError(name)
+            raise ServiceError(
+                "InternalError",
+                f"The folder {path.name} is that of {region.name}, not of {name}: "
+                f"start the server with --region {region.name}, or with another folder.",
+            )
         entry = self._open[name] = OpenRegion(region, Sealer(key, self._clock))
         return entry
 

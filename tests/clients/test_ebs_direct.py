@@ -162,7 +162,8 @@ def test_pages_of_blocks(ebs: Any, ec2: Any, seed: int) -> None:
         ("ChangedBlocks", {"FirstSnapshotId": first, "SecondSnapshotId": second}),
     ):
         verb = ebs.list_snapshot_blocks if name == "Blocks" else ebs.list_changed_blocks
-        sizes, seen, token = [], [], {}
+        token: dict[str, str] = {}
+        sizes, seen = [], []
         while True:
             page = verb(MaxResults=100, **asked, **token)
             sizes.append(len(page[name]))

@@ -23,7 +23,7 @@ TABLE: Table[dict[str, Any]] = {
     "parts": lambda item: item["parts"],
     "never": filters.nothing,
 }
-ITEMS = [
+ITEMS: list[dict[str, Any]] = [
     {"size": 1, "parts": ["a", "b"], "tags": {"Owner": "A"}},
     {"size": 2, "parts": [], "tags": {"Owner": "team*", "Stack": ""}},
     {"size": 3, "parts": ["a"], "tags": {}},

@@ -47,6 +47,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_both_packages_their_types_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"objstore/py.typed", "blockdev/py.typed", "objstore/cli.py"} <= names
+    assert "objstore/ec2/actions.txt" in names
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"objstore", "blockdev"}
     sources = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("objstore/**/*.py")}

@@ -115,8 +115,9 @@ def tags_of(instance: Instance) -> Mapping[str, str]:
 
 
 def instance_key(instance: Instance) -> str:
-    """What instances are listed by: those of a reservation stay together."""
-    return instant_key(instance.launched_ns, f"{instance.reservation_id} {instance.instance_id}")
+    """What instances are listed by: those of a reservation together, as they were launched."""
+    place = f"{instance.reservation_id} {instance.launch_index:05d}"
+    return instant_key(instance.launched_ns, place)
 
 
 _IDS: Final = ("InstanceId",)
