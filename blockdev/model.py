@@ -201,6 +201,8 @@ class BlockDeviceMapping:
     encrypted: bool = False
     virtual_name: str = ""
     no_device: bool = False
+    kms_key_id: str = ""
+    initialization_mibps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from blockdev.blocks import FileBlockStore
 from blockdev.clock import ManualClock
-from blockdev.device import BlockDevice
+from blockdev.device import BlockDevice, Buffer
 from blockdev.entropy import SeededEntropy
 from blockdev.model import ServiceError
 from blockdev.service import Region
@@ -43,6 +45,30 @@ def read(device: BlockDevice, offset_bytes: int, length_bytes: int) -> bytes:
     return bytes(buffer)
 
 
+class GatedBlocks:
+    """The region's own block store, through which nothing goes while `gate` is not set."""
+
+    def __init__(self, region: Path) -> None:
+        self.gate = threading.Event()
+        self._below = FileBlockStore.open(region / "blocks")
+
+    def put(self, digest: bytes, plain: Buffer) -> int:
+        assert self.gate.wait(60)
+        return self._below.put(digest, plain)
+
+    def get(self, digest: bytes) -> bytes:
+        return self._below.get(digest)
+
+    def delete(self, digest: bytes) -> None:
+        self._below.delete(digest)
+
+    def hashes(self) -> Iterator[bytes]:
+        return self._below.hashes()
+
+    def sync(self) -> None:
+        self._below.sync()
+
+
 class RegionFactory:
     """Called as ``factory("name", **arguments_of_open)``; the same name is the same region.
 
@@ -67,6 +93,12 @@ class RegionFactory:
     def path(self, folder: str = "region") -> Path:
         """Where the region of this name lies."""
         return self.root / folder
+
+    def gated(self, folder: str = "region") -> tuple[Region, threading.Event]:
+        """A region whose snapshots stay pending until the event is set."""
+        self.path(folder).mkdir(parents=True, exist_ok=True)
+        blocks = GatedBlocks(self.path(folder))
+        return self(folder, blocks=blocks), blocks.gate
 
     def close_and_check(self) -> None:
         """Close what is open and check every region that there ever was."""

@@ -18,6 +18,7 @@ from blockdev.refs import NotPendingError
 from blockdev.region.base import Surroundings
 from blockdev.region.held import HeldVolume
 from blockdev.region.holding import Body, Holding
+from blockdev.region.jobs import map_statuses
 
 POLL_S: Final = 0.25
 """How often a wait looks whether the region is being closed."""
@@ -118,7 +119,9 @@ class Captures(Holding):
 
     def _resume_copies(self) -> None:
         """Go on with the copies of volumes that no living process has open."""
-        volumes = {one.volume for one in self._store.statuses() if one.state == "pending"} - {""}
+        with self._read() as (connection, _):
+            known = map_statuses(connection).values()
+        volumes = {one.volume for one in known if one.state == "pending"} - {""}
         if not volumes:
             return
         self._forget_the_dead()
@@ -159,10 +162,13 @@ class Captures(Holding):
             found = connection.execute(
                 "SELECT snapshot_id, worker FROM snapshots WHERE completed_ns IS NULL"
             ).fetchall()
+            known = map_statuses(connection) if found else {}
         dead = self._owner.dead({row["worker"] for row in found})
-        orphans = [row["snapshot_id"] for row in found if row["worker"] in dead]
-        known = self._statuses(orphans) if orphans else {}
-        unbegun = [one for one in orphans if one not in known]
+        unbegun = [
+            row["snapshot_id"]
+            for row in found
+            if row["worker"] in dead and row["snapshot_id"] not in known
+        ]
         if unbegun:
             self._strike_snapshots(unbegun)
 
@@ -190,16 +196,14 @@ class Captures(Holding):
     def _note_completions(self) -> None:
         """Write down when snapshots were completed, as soon as somebody notices."""
         with self._read() as (connection, _):
-            open_rows = connection.execute(
+            unnoted = connection.execute(
                 "SELECT snapshot_id FROM snapshots WHERE completed_ns IS NULL"
             ).fetchall()
-        if not open_rows:
-            return
-        statuses = self._statuses([row["snapshot_id"] for row in open_rows])
+            known = map_statuses(connection) if unnoted else {}
         done = [
             (self._clock.now_ns(), row["snapshot_id"])
-            for row in open_rows
-            if row["snapshot_id"] in statuses and statuses[row["snapshot_id"]].state == "completed"
+            for row in unnoted
+            if row["snapshot_id"] in known and known[row["snapshot_id"]].state == "completed"
         ]
         if done:
             with self._database.write() as connection:

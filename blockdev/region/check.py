@@ -8,6 +8,7 @@ from blockdev import profiles
 from blockdev.model import GIB, ServiceError
 from blockdev.region import rows
 from blockdev.region.database import Connection
+from blockdev.region.jobs import map_statuses
 from blockdev.region.snapshot_rows import SnapshotRows
 
 
@@ -67,7 +68,7 @@ class CheckVerbs(SnapshotRows):
     def _snapshot_problems(self, connection: Connection) -> Iterator[str]:
         """Rows of one side that the other side does not know."""
         found = {row["snapshot_id"]: row for row in connection.execute("SELECT * FROM snapshots")}
-        known = {status.snapshot_id: status for status in self._store.statuses()}
+        known = map_statuses(connection)
         going = {row["target"] for row in connection.execute("SELECT target FROM jobs")}
         for snapshot_id in sorted(set(known) - set(found) - going):
             yield f"{snapshot_id}: it has blocks, but there is no such snapshot"

@@ -19,6 +19,7 @@ from blockdev.region.base import Surroundings
 from blockdev.region.captures import TIMED_OUT, Captures
 from blockdev.region.copies import COPIED_VOLUME
 from blockdev.region.database import Connection
+from blockdev.region.jobs import map_statuses
 from blockdev.region.rows import Row
 from blockdev.region.snapshots import check_description, check_snapshot_room
 from blockdev.region.volumes import DEFAULT_KEY
@@ -294,10 +295,9 @@ class DirectVerbs(Captures):
         return row
 
     def _state_of(self, snapshot_id: str) -> str:
-        try:
-            return self._store.status(snapshot_id).state
-        except KeyError:
-            return "pending"
+        with self._read() as (connection, _):
+            status = map_statuses(connection, [snapshot_id]).get(snapshot_id)
+        return "pending" if status is None else status.state
 
     def _writable(self, snapshot_id: str) -> Row:
         """The row of a snapshot that takes blocks still."""
@@ -307,10 +307,10 @@ class DirectVerbs(Captures):
             raise _invalid(
                 "INVALID_SNAPSHOT_ID", f"{snapshot_id} was not begun with StartSnapshot."
             )
-        try:
-            status = self._store.status(snapshot_id)
-        except KeyError:
-            raise _not_found(snapshot_id) from None
+        with self._read() as (connection, _):
+            status = map_statuses(connection, [snapshot_id]).get(snapshot_id)
+        if status is None:
+            raise _not_found(snapshot_id)
         if status.reason == TIMED_OUT:
             raise _invalid("WRITE_REQUEST_TIMEOUT", f"{snapshot_id} was not completed in time.")
         if status.state != "pending":

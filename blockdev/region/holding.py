@@ -20,7 +20,7 @@ from blockdev.host import HostRefusedError, HostTimeoutError, NobodyHoldsError, 
 from blockdev.live import LiveVolume, VolumeHeldError
 from blockdev.model import MIB, ServiceError
 from blockdev.region import rows
-from blockdev.region.base import Surroundings
+from blockdev.region.base import Surroundings, volume_not_found
 from blockdev.region.database import Connection
 from blockdev.region.held import HeldVolume, performance, saved_credits
 from blockdev.region.jobs import CAPTURE
@@ -64,6 +64,8 @@ class Holding(SnapshotRows):
             return held
         with self._read() as (connection, now_ns):
             row, latest = volume_rows(connection, volume_id)
+        if row is None:
+            raise volume_not_found(volume_id)
         now = performance(row, latest, now_ns)
         live = self._open_live(volume_id)
         handlers = {
@@ -198,7 +200,7 @@ class Holding(SnapshotRows):
                     "SELECT open_id FROM opens WHERE volume_id = ?", (volume_id,)
                 ).fetchall()
             held.revoke({one["open_id"] for one in found})
-            if held.is_idle:
+            if held.is_idle or row is None:
                 self._let_go(held)
             else:
                 held.apply(performance(row, latest, now_ns), lambda: self._refresh_held(volume_id))
@@ -252,8 +254,8 @@ class Holding(SnapshotRows):
                 self._save_credits(list(self._held.values()))
 
 
-def volume_rows(connection: Connection, volume_id: str) -> tuple[rows.Row, rows.Row | None]:
-    """The row of a volume and that of its latest modification."""
+def volume_rows(connection: Connection, volume_id: str) -> tuple[rows.Row | None, rows.Row | None]:
+    """The row of a volume, if it has one, and that of its latest modification."""
     row = connection.execute("SELECT * FROM volumes WHERE volume_id = ?", (volume_id,)).fetchone()
     latest = connection.execute(
         "SELECT * FROM modifications WHERE volume_id = ? ORDER BY modification_id DESC LIMIT 1",

@@ -308,6 +308,8 @@ def _request_of(mapping: BlockDeviceMapping, zone: str) -> VolumeRequest:
         throughput_mibps=None if spec is None else spec.throughput_mibps,
         snapshot_id=mapping.snapshot_id,
         encrypted=mapping.encrypted,
+        kms_key_id=mapping.kms_key_id,
+        initialization_mibps=mapping.initialization_mibps,
     )
 
 

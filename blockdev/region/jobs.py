@@ -21,7 +21,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -33,6 +33,7 @@ from blockdev.refs import NotPendingError
 from blockdev.region.base import RegionBase
 from blockdev.region.database import Connection
 from blockdev.region.rows import Row
+from blockdev.snapshot_status import MapStatus, statuses
 
 _AFTER_DEATH: Final = frozenset({"fail-copy", "unpin"})
 
@@ -139,7 +140,8 @@ class Jobs(RegionBase):
             opened = connection.execute(
                 "SELECT 1 FROM opens WHERE volume_id = ?", (volume_id,)
             ).fetchone()
-        if opened is not None or self._pending_snapshots(volume_id):
+            pending = pending_snapshots(connection, volume_id)
+        if opened is not None or pending:
             return False
         folder = self._volume_folder(volume_id)
         if folder.exists():
@@ -151,14 +153,6 @@ class Jobs(RegionBase):
                 "UPDATE volumes SET files_made = 0 WHERE volume_id = ?", (volume_id,)
             )
         return True
-
-    def _pending_snapshots(self, volume_id: str) -> list[str]:
-        """Snapshots whose copy still reads from the volume's files."""
-        return [
-            status.snapshot_id
-            for status in self._store.statuses()
-            if status.volume == volume_id and status.state == "pending"
-        ]
 
     def _forget_the_dead(self) -> None:
         """Strike off what dead processes had open; nothing is written when there is none."""
@@ -188,6 +182,31 @@ class Jobs(RegionBase):
             yield
         finally:
             os.close(fd)
+
+
+def map_statuses(connection: Connection, ids: Sequence[str] | None = None) -> dict[str, MapStatus]:
+    """How far the making of snapshots is, in the view of this transaction.
+
+    Not by way of `SnapshotStore`, which has connections and locks of its own: a thread that
+    waits there for our transaction must not be waited for within it.
+    """
+    if ids is not None and len(ids) == 1:
+        return {one.snapshot_id: one for one in statuses(connection, ids[0])}
+    wanted = None if ids is None else set(ids)
+    return {
+        one.snapshot_id: one
+        for one in statuses(connection)
+        if wanted is None or one.snapshot_id in wanted
+    }
+
+
+def pending_snapshots(connection: Connection, volume_id: str) -> list[str]:
+    """Snapshots whose copy still reads from the volume's files."""
+    return [
+        one.snapshot_id
+        for one in statuses(connection)
+        if one.volume == volume_id and one.state == "pending"
+    ]
 
 
 def _sync_folder(path: Path) -> None:

@@ -83,9 +83,10 @@ class OpenVerbs(Captures):
         if answer is not None:
             balance: float | None = answer["balance"]
             return balance
-        self._check_volume_exists(volume_id)
         with self._read() as (connection, now_ns):
+            self._volume(connection, volume_id, now_ns)
             row, latest = volume_rows(connection, volume_id)
+        assert row is not None  # it was found in the same transaction
         limits = performance(row, latest, now_ns).limits
         saved = saved_credits(row, limits, now_ns)
         return Budget(limits, 0, saved).credit_balance(0)

@@ -14,8 +14,8 @@ from typing import Final
 from blockdev.model import ServiceError, Snapshot
 from blockdev.region import rows
 from blockdev.region.database import Connection
-from blockdev.region.jobs import Jobs
-from blockdev.snapshot import MapStatus
+from blockdev.region.jobs import Jobs, map_statuses
+from blockdev.snapshot_status import MapStatus
 
 _FULL_PROGRESS: Final = 100
 
@@ -30,7 +30,7 @@ class SnapshotRows(Jobs):
         order = "ORDER BY started_ns, start_index, rowid"
         found = rows.select(connection, "snapshots", "snapshot_id", ids, order)
         known = [row["snapshot_id"] for row in found]
-        statuses = self._statuses(known if ids is not None else None)
+        states = map_statuses(connection, known if ids is not None else None)
         shares = defaultdict(list)
         for row in rows.select(connection, "snapshot_shares", "snapshot_id", known):
             shares[row["snapshot_id"]].append(row["account_id"])
@@ -38,7 +38,7 @@ class SnapshotRows(Jobs):
         return [
             _snapshot(
                 row,
-                statuses.get(row["snapshot_id"]),
+                states.get(row["snapshot_id"]),
                 now_ns,
                 tuple(sorted(shares[row["snapshot_id"]])),
                 tags[row["snapshot_id"]],
@@ -69,14 +69,6 @@ class SnapshotRows(Jobs):
                 "IncorrectState",
                 f"Snapshot '{snapshot.snapshot_id}' is in the '{snapshot.state}' state.",
             )
-
-    def _statuses(self, ids: Sequence[str] | None) -> dict[str, MapStatus]:
-        if ids is None or len(ids) > 1:
-            return {status.snapshot_id: status for status in self._store.statuses()}
-        try:
-            return {one: self._store.status(one) for one in ids}
-        except KeyError:
-            return {}
 
 
 def snapshot_not_found(snapshot_id: str) -> ServiceError:

@@ -15,6 +15,7 @@ from blockdev.region import limits
 from blockdev.region.base import missing
 from blockdev.region.captures import POLL_S, Captures, too_many_pending
 from blockdev.region.database import Connection
+from blockdev.region.jobs import pending_snapshots
 from blockdev.region.snapshot_rows import snapshot_not_found
 
 
@@ -113,7 +114,7 @@ class SnapshotVerbs(Captures):
                 "IncorrectState",
                 f"Volume '{volume.volume_id}' is in the '{volume.state}' state.",
             )
-        pending = self._pending_snapshots(volume.volume_id)
+        pending = pending_snapshots(connection, volume.volume_id)
         if len(pending) >= profiles.max_pending_snapshots(volume.spec.volume_type):
             raise too_many_pending(volume.volume_id)
         if not pending:

@@ -104,7 +104,7 @@ def test_what_is_left_out_stays_or_is_the_default_of_the_new_type(
         ({"volume_type": "st1"}, VolumeSpec("st1", 125)),
         ({"volume_type": "io2"}, VolumeSpec("io2", 125, 3000)),
     ):
-        assert region.modify_volume(made, **arguments).target == spec  # type: ignore[arg-type]
+        assert region.modify_volume(made, **arguments).target == spec
         clock.advance(DAY_NS)
         assert region.describe_volume(made).spec == spec
 
