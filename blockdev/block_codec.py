@@ -110,6 +110,8 @@ def _unpack(stored: bytes, digest: bytes) -> bytes:
     if kind == _RAW:
         return bytes(body)
     try:
+        if zstandard.frame_content_size(body) != BLOCK_BYTES:  # a spoilt frame may claim any
+            raise BlockCorruptError(f"block {digest.hex()}: it is not {BLOCK_BYTES} bytes long")
         return _codecs.decompressor.decompress(
             body, max_output_size=BLOCK_BYTES, allow_extra_data=False
         )

@@ -33,6 +33,7 @@ SYNC_FILES_MAX: Final = 128
 """Files put, not yet synced and therefore still open, at most: the put that reaches it syncs."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_SERIALS: Final = itertools.count()
 _NEW: Final = "new"
 """The folder of files that are not whole yet."""
 
@@ -130,7 +131,6 @@ class FileBlockStore:
         self._lock = threading.Lock()
         self._unsynced: dict[bytes, int] = {}
         self._folders: set[str] = set()
-        self._serial = itertools.count()
 
     @classmethod
     def open(cls, folder: Path) -> FileBlockStore:
@@ -216,7 +216,7 @@ class FileBlockStore:
 
     def _write(self, path: Path, stored: bytes) -> int:
         """Write a file whole; return it open, for `sync`."""
-        beside = self._folder / _NEW / f"{path.name}.{os.getpid()}.{next(self._serial)}"
+        beside = self._folder / _NEW / f"{path.name}.{os.getpid()}.{next(_SERIALS)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(beside, flags, 0o600)
         try:

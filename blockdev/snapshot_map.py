@@ -30,7 +30,6 @@ from blockdev.errors import DeviceIOError
 
 SECTION_BLOCKS: Final = 4096
 BITMAP_BYTES: Final = SECTION_BLOCKS // 8
-SECTION_BYTES_MAX: Final = BITMAP_BYTES + SECTION_BLOCKS * DIGEST_BYTES
 
 CACHED_SECTIONS: Final = 16
 """Sections that an open map keeps unpacked: about a mebibyte."""
@@ -207,15 +206,20 @@ class SnapshotMap:
     def _unpack(self, row: Row) -> Section:
         plain = self.stored_section(row)
         if row.kind == KIND_ZSTD:
-            try:
-                plain = zstandard.ZstdDecompressor().decompress(
-                    plain, max_output_size=SECTION_BYTES_MAX
-                )
-            except zstandard.ZstdError as error:
-                raise MapCorruptError(f"{self._path.name}: {error}") from error
+            plain = self._decompressed(row, plain)
         if xxhash.xxh3_128_digest(plain) != row.check:
             raise MapCorruptError(f"{self._path.name}: section {row.number} does not match")
         return Section(row.number, plain)
+
+    def _decompressed(self, row: Row, stored: bytes) -> bytes:
+        """A section's plain bytes; their length is known, and a spoilt frame may claim any."""
+        length_bytes = BITMAP_BYTES + row.entries * DIGEST_BYTES
+        try:
+            if zstandard.frame_content_size(stored) != length_bytes:
+                raise MapCorruptError(f"{self._path.name}: section {row.number} has another length")
+            return zstandard.ZstdDecompressor().decompress(stored, max_output_size=length_bytes)
+        except zstandard.ZstdError as error:
+            raise MapCorruptError(f"{self._path.name}: {error}") from error
 
     def _read_directory(self) -> None:
         end = os.lseek(self._descriptor, 0, os.SEEK_END)
@@ -224,8 +228,8 @@ class SnapshotMap:
         header = os.pread(self._descriptor, HEADER.size, 0)
         footer = os.pread(self._descriptor, FOOTER.size, end - FOOTER.size)
         magic, self._size_bytes = HEADER.unpack(header)
-        at, rows, _zero, self._blocks, check, end_magic = FOOTER.unpack(footer)
-        if magic != MAGIC or end_magic != END_MAGIC:
+        at, rows, zero, self._blocks, check, end_magic = FOOTER.unpack(footer)
+        if magic != MAGIC or end_magic != END_MAGIC or zero:
             raise MapCorruptError(f"{self._path.name}: this is no map")
         if at + rows * ROW.size + FOOTER.size != end:
             raise MapCorruptError(f"{self._path.name}: its directory has the wrong length")
