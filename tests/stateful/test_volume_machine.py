@@ -143,6 +143,12 @@ class VolumeMachine(RuleBasedStateMachine):
         skipped = max(sector * SECTOR - at, 0)
         return old[:start] + data[skipped : skipped + stop - start] + old[stop:]
 
+    @rule(at=OFFSETS, length=LENGTHS)
+    def rewrite(self, at: int, length: int) -> None:
+        """What is there already: marked as changed, and not."""
+        length = min(length, len(self.model) - at)
+        self.volume.write(at, bytes(self.model[at : at + length]))
+
     @rule()
     def flush(self) -> None:
         self.volume.flush()
@@ -193,6 +199,20 @@ class VolumeMachine(RuleBasedStateMachine):
     def wait(self) -> None:
         assert self.volume.wait_snapshots(WAIT_S)
         self.compare()
+
+    @rule(batches=st.integers(0, 3))
+    def cancelled_snapshot(self, batches: int) -> None:
+        """What it was to copy is left to the next one."""
+        try:
+            self.volume.begin_snapshot("snap-cancelled")
+        except TooManyPendingError:
+            return
+        self.maybe.clear()
+        for _ in range(batches):
+            self.volume.step_snapshots()
+        self.store.delete("snap-cancelled")
+        self.volume.step_snapshots()
+        assert self.volume.wait_snapshots(WAIT_S)
 
     @precondition(lambda self: self.images)
     @rule(data=st.data())
