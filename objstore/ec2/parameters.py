@@ -21,10 +21,14 @@ _MAX_DIGITS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """Text, a 32-bit integer, or a boolean, as `kind` says: string, integer, boolean."""
+    """Text, a 32-bit integer, or a boolean, as `kind` says: string, integer, boolean.
+
+    `prefix`: what an id has to begin with.
+    """
 
     kind: str
     enum: tuple[str, ...] = ()
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,12 @@ BOOLEAN: Final = Scalar("boolean")
 IGNORED: Final = Ignored()
 REFUSED: Final = Refused()
 STRINGS: Final = ListOf(STRING)
+VOLUME_ID: Final = Scalar("string", prefix="vol-")
+SNAPSHOT_ID: Final = Scalar("string", prefix="snap-")
+INSTANCE_ID: Final = Scalar("string", prefix="i-")
+VOLUME_IDS: Final = ListOf(VOLUME_ID)
+SNAPSHOT_IDS: Final = ListOf(SNAPSHOT_ID)
+INSTANCE_IDS: Final = ListOf(INSTANCE_ID)
 
 
 class Parameters:
@@ -174,4 +184,15 @@ def _scalar(text: str, kind: Scalar, name: str) -> str | int | bool:
         return int(text)
     if kind.enum and text not in kind.enum:
         raise invalid_value(text, name, f"It must be one of: {', '.join(kind.enum)}.")
+    if kind.prefix and not text.startswith(kind.prefix):
+        raise _no_id(text, kind.prefix, name)
     return text
+
+
+def _no_id(text: str, prefix: str, name: str) -> Ec2Error:
+    """What EC2 says to an id of another kind: of instances, something of its own."""
+    if not text:
+        return invalid_value(text, name, "Parameter may not be null or empty.")
+    if prefix == INSTANCE_ID.prefix:
+        return Ec2Error("InvalidInstanceID.Malformed", f'Invalid id: "{text}" (expecting "i-...")')
+    return invalid_value(text, name, f"Expected: '{prefix}...'.")

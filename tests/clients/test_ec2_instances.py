@@ -269,12 +269,14 @@ def test_filters_and_pages(ec2: Any) -> None:
             {"ImageId": IMAGE, "MinCount": 1, "MaxCount": 1, "InstanceType": "big"},
         ),
         (
-            "MissingParameter",
+            "InvalidBlockDeviceMapping",
             {
                 "ImageId": IMAGE,
                 "MinCount": 1,
                 "MaxCount": 1,
-                "BlockDeviceMappings": [{"DeviceName": "/dev/sdf", "Ebs": {}}],
+                "BlockDeviceMappings": [
+                    {"DeviceName": "/dev/sdf", "Ebs": {"DeleteOnTermination": True}}
+                ],
             },
         ),
         (

@@ -73,6 +73,10 @@ def test_the_error_document(block_server: ServerProcess) -> None:
         (400, "MalformedQueryString", b"Action=DescribeVolumes&VolumeId..1=x"),
         (400, "UnknownParameter", {"Action": "DescribeVolumes", "VolumeId": "vol-1"}),
         (400, "InvalidParameterValue", {"Action": "DescribeVolumes", "MaxResults": "many"}),
+        (400, "InvalidParameterValue", {"Action": "DeleteVolume", "VolumeId": "snap-1"}),
+        (400, "InvalidParameterValue", {"Action": "DeleteVolume", "VolumeId": ""}),
+        (400, "InvalidParameterValue", {"Action": "DescribeSnapshots", "SnapshotId.1": "x"}),
+        (400, "InvalidInstanceID.Malformed", {"Action": "StopInstances", "InstanceId.1": "vol-1"}),
     ],
 )
 def test_bad_forms(

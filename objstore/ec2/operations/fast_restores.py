@@ -11,12 +11,12 @@ from objstore.ec2.action import Action, Job, action
 from objstore.ec2.errors import combination, missing
 from objstore.ec2.filters import Table
 from objstore.ec2.operations.common import DRY_RUN, zone_id, zone_of_id
-from objstore.ec2.parameters import STRING, Kind, ListOf
+from objstore.ec2.parameters import SNAPSHOT_ID, STRING, Kind, ListOf
 from objstore.ec2.xml import Tree, Value, iso_time
 
 PAGE_BOUNDS: Final = pages.Bounds(0, 200, clamps=False)
 
-_SNAPSHOTS: Final = ListOf(STRING, 50)
+_SNAPSHOTS: Final = ListOf(SNAPSHOT_ID, 50)
 _ZONES: Final = ListOf(STRING, 10)
 
 FILTERS: Final[Table[FastRestore]] = {

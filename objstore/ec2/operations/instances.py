@@ -18,7 +18,7 @@ from objstore.ec2.operations.instance_trees import (
 )
 from objstore.ec2.operations.run import RUN_MEMBERS, mapping_of
 from objstore.ec2.operations.volumes import zone_parameter
-from objstore.ec2.parameters import BOOLEAN, IGNORED, STRINGS
+from objstore.ec2.parameters import BOOLEAN, IGNORED, INSTANCE_IDS
 from objstore.ec2.xml import Tree
 
 
@@ -128,7 +128,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "DescribeInstances",
         describe_instances,
         {
-            "InstanceId": STRINGS,
+            "InstanceId": INSTANCE_IDS,
             "IncludeManagedResources": IGNORED,
             **filters.MEMBERS,
             **pages.MEMBERS,
@@ -140,7 +140,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "DescribeInstanceStatus",
         describe_status,
         {
-            "InstanceId": STRINGS,
+            "InstanceId": INSTANCE_IDS,
             "IncludeManagedResources": IGNORED,
             "IncludeAllInstances": BOOLEAN,
             **filters.MEMBERS,
@@ -149,12 +149,14 @@ ACTIONS: Final[tuple[Action, ...]] = (
         },
         filters=STATUS_FILTERS,
     ),
-    action("RebootInstances", reboot_instances, {"InstanceId": STRINGS, **DRY_RUN}, required=_IDS),
+    action(
+        "RebootInstances", reboot_instances, {"InstanceId": INSTANCE_IDS, **DRY_RUN}, required=_IDS
+    ),
     action(
         "StopInstances",
         stop_instances,
         {
-            "InstanceId": STRINGS,
+            "InstanceId": INSTANCE_IDS,
             "Hibernate": BOOLEAN,
             # No operating system runs that could be asked to shut down, or not be asked.
             "SkipOsShutdown": IGNORED,
@@ -166,13 +168,13 @@ ACTIONS: Final[tuple[Action, ...]] = (
     action(
         "StartInstances",
         start_instances,
-        {"InstanceId": STRINGS, "AdditionalInfo": IGNORED, **DRY_RUN},
+        {"InstanceId": INSTANCE_IDS, "AdditionalInfo": IGNORED, **DRY_RUN},
         required=_IDS,
     ),
     action(
         "TerminateInstances",
         terminate_instances,
-        {"InstanceId": STRINGS, "Force": IGNORED, "SkipOsShutdown": IGNORED, **DRY_RUN},
+        {"InstanceId": INSTANCE_IDS, "Force": IGNORED, "SkipOsShutdown": IGNORED, **DRY_RUN},
         required=_IDS,
     ),
 )

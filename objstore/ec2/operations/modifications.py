@@ -11,7 +11,13 @@ from objstore.ec2.action import Action, Job, action
 from objstore.ec2.filters import Table
 from objstore.ec2.operations.common import DRY_RUN, instant_key
 from objstore.ec2.operations.volumes import VOLUME_TYPES
-from objstore.ec2.parameters import BOOLEAN, IGNORED, INTEGER, STRING, STRINGS
+from objstore.ec2.parameters import (
+    BOOLEAN,
+    IGNORED,
+    INTEGER,
+    VOLUME_ID,
+    VOLUME_IDS,
+)
 from objstore.ec2.xml import Tree, iso_time
 
 PAGE_BOUNDS: Final = pages.Bounds(1, 500, clamps=False)
@@ -88,7 +94,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "ModifyVolume",
         modify_volume,
         {
-            "VolumeId": STRING,
+            "VolumeId": VOLUME_ID,
             "Size": INTEGER,
             "VolumeType": VOLUME_TYPES,
             "Iops": INTEGER,
@@ -102,7 +108,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "DescribeVolumesModifications",
         describe_modifications,
         {
-            "VolumeId": STRINGS,
+            "VolumeId": VOLUME_IDS,
             "IncludeManagedResources": IGNORED,
             **filters.MEMBERS,
             **pages.MEMBERS,

@@ -8,7 +8,7 @@ from blockdev.instance import ROOT_DEVICE, ROOT_SIZE_GIB, ephemeral_index
 from blockdev.model import BlockDeviceMapping, VolumeSpec
 from blockdev.volume import canonical_device
 from objstore.ec2.action import Job
-from objstore.ec2.errors import missing
+from objstore.ec2.errors import Ec2Error, missing
 from objstore.ec2.operations.common import DRY_RUN, TAG_SPECIFICATIONS
 from objstore.ec2.operations.volumes import VOLUME_TYPES
 from objstore.ec2.parameters import (
@@ -127,7 +127,9 @@ def _spec(job: Job, ebs: Parameters, device: str, snapshot_id: str) -> VolumeSpe
     if size_gib is None and canonical_device(device) == canonical_device(ROOT_DEVICE):
         size_gib = ROOT_SIZE_GIB
     if size_gib is None:
-        raise missing("BlockDeviceMapping.Ebs.VolumeSize")
+        raise Ec2Error(
+            "InvalidBlockDeviceMapping", f"{device} needs a volume size or the id of a snapshot"
+        )
     return VolumeSpec(
         ebs.text("VolumeType") or "gp2", size_gib, ebs.number("Iops"), ebs.number("Throughput")
     )

@@ -8,7 +8,7 @@ from typing import Final
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.errors import combination, invalid_value, missing
 from objstore.ec2.operations.common import DRY_RUN, RETURN
-from objstore.ec2.parameters import STRING, STRINGS, ListOf, Parameters, Scalar, Struct
+from objstore.ec2.parameters import SNAPSHOT_ID, STRING, STRINGS, ListOf, Parameters, Scalar, Struct
 from objstore.ec2.xml import Tree
 
 PERMISSION: Final = "createVolumePermission"
@@ -90,7 +90,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
             "CreateVolumePermission": Struct({"Add": _PERMISSIONS, "Remove": _PERMISSIONS}),
             "UserGroup": STRINGS,
             "OperationType": Scalar("string", ("add", "remove")),
-            "SnapshotId": STRING,
+            "SnapshotId": SNAPSHOT_ID,
             "UserId": STRINGS,
             **DRY_RUN,
         },
@@ -99,13 +99,13 @@ ACTIONS: Final[tuple[Action, ...]] = (
     action(
         "DescribeSnapshotAttribute",
         describe_attribute,
-        {"Attribute": ATTRIBUTES, "SnapshotId": STRING, **DRY_RUN},
+        {"Attribute": ATTRIBUTES, "SnapshotId": SNAPSHOT_ID, **DRY_RUN},
         required=("Attribute", "SnapshotId"),
     ),
     action(
         "ResetSnapshotAttribute",
         reset_attribute,
-        {"Attribute": ATTRIBUTES, "SnapshotId": STRING, **DRY_RUN},
+        {"Attribute": ATTRIBUTES, "SnapshotId": SNAPSHOT_ID, **DRY_RUN},
         required=("Attribute", "SnapshotId"),
     ),
 )

@@ -21,9 +21,14 @@ from objstore.ec2.operations.common import (
 from objstore.ec2.parameters import (
     BOOLEAN,
     IGNORED,
+    INSTANCE_ID,
     REFUSED,
+    SNAPSHOT_ID,
+    SNAPSHOT_IDS,
     STRING,
     STRINGS,
+    VOLUME_ID,
+    VOLUME_IDS,
     Scalar,
     Struct,
 )
@@ -188,7 +193,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         {
             "Description": STRING,
             "OutpostArn": REFUSED,
-            "VolumeId": STRING,
+            "VolumeId": VOLUME_ID,
             "TagSpecification": TAG_SPECIFICATIONS,
             "Location": LOCATION,
             **DRY_RUN,
@@ -202,9 +207,9 @@ ACTIONS: Final[tuple[Action, ...]] = (
             "Description": STRING,
             "InstanceSpecification": Struct(
                 {
-                    "InstanceId": STRING,
+                    "InstanceId": INSTANCE_ID,
                     "ExcludeBootVolume": BOOLEAN,
-                    "ExcludeDataVolumeId": STRINGS,
+                    "ExcludeDataVolumeId": VOLUME_IDS,
                 },
                 required=("InstanceId",),
             ),
@@ -228,7 +233,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
             # The source region would have the copy authorised by it.  Here, both are this server.
             "PresignedUrl": IGNORED,
             "SourceRegion": STRING,
-            "SourceSnapshotId": STRING,
+            "SourceSnapshotId": SNAPSHOT_ID,
             "TagSpecification": TAG_SPECIFICATIONS,
             "CompletionDurationMinutes": REFUSED,
             "DestinationAvailabilityZone": REFUSED,
@@ -242,7 +247,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         {
             "Owner": STRINGS,
             "RestorableBy": STRINGS,
-            "SnapshotId": STRINGS,
+            "SnapshotId": SNAPSHOT_IDS,
             **filters.MEMBERS,
             **pages.MEMBERS,
             **DRY_RUN,
@@ -252,7 +257,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     action(
         "DeleteSnapshot",
         delete_snapshot,
-        {"SnapshotId": STRING, **DRY_RUN},
+        {"SnapshotId": SNAPSHOT_ID, **DRY_RUN},
         required=("SnapshotId",),
     ),
 )

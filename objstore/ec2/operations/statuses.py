@@ -10,7 +10,7 @@ from objstore.ec2 import filters, pages
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.filters import Table, nothing
 from objstore.ec2.operations.common import DRY_RUN, instant_key, zone_id
-from objstore.ec2.parameters import IGNORED, STRING, STRINGS, Scalar
+from objstore.ec2.parameters import IGNORED, VOLUME_ID, VOLUME_IDS, Scalar
 from objstore.ec2.xml import Tree
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "DescribeVolumeStatus",
         describe_status,
         {
-            "VolumeId": STRINGS,
+            "VolumeId": VOLUME_IDS,
             "IncludeManagedResources": IGNORED,
             **filters.MEMBERS,
             **pages.MEMBERS,
@@ -117,7 +117,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         describe_attribute,
         {
             "Attribute": Scalar("string", ("autoEnableIO", "productCodes")),
-            "VolumeId": STRING,
+            "VolumeId": VOLUME_ID,
             **DRY_RUN,
         },
         required=("Attribute", "VolumeId"),

@@ -11,7 +11,7 @@ from objstore.ec2.action import Action, Job, action
 from objstore.ec2.errors import combination, missing
 from objstore.ec2.filters import Table
 from objstore.ec2.operations.common import DRY_RUN, tag_set
-from objstore.ec2.parameters import BOOLEAN, INTEGER, STRING, Scalar
+from objstore.ec2.parameters import BOOLEAN, INTEGER, SNAPSHOT_ID, Scalar
 from objstore.ec2.xml import Tree, iso_time
 
 FILTERS: Final[Table[SnapshotTier]] = {
@@ -85,14 +85,14 @@ ACTIONS: Final[tuple[Action, ...]] = (
     action(
         "ModifySnapshotTier",
         modify_tier,
-        {"SnapshotId": STRING, "StorageTier": Scalar("string", ("archive",)), **DRY_RUN},
+        {"SnapshotId": SNAPSHOT_ID, "StorageTier": Scalar("string", ("archive",)), **DRY_RUN},
         required=("SnapshotId",),
     ),
     action(
         "RestoreSnapshotTier",
         restore_tier,
         {
-            "SnapshotId": STRING,
+            "SnapshotId": SNAPSHOT_ID,
             "TemporaryRestoreDays": INTEGER,
             "PermanentRestore": BOOLEAN,
             **DRY_RUN,

@@ -25,10 +25,12 @@ from objstore.ec2.operations.common import (
 from objstore.ec2.parameters import (
     BOOLEAN,
     IGNORED,
+    INSTANCE_ID,
     INTEGER,
     REFUSED,
     STRING,
-    STRINGS,
+    VOLUME_ID,
+    VOLUME_IDS,
     Parameters,
     Scalar,
 )
@@ -204,7 +206,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
         "DescribeVolumes",
         describe_volumes,
         {
-            "VolumeId": STRINGS,
+            "VolumeId": VOLUME_IDS,
             "IncludeManagedResources": IGNORED,
             **filters.MEMBERS,
             **pages.MEMBERS,
@@ -217,8 +219,8 @@ ACTIONS: Final[tuple[Action, ...]] = (
         attach_volume,
         {
             "Device": STRING,
-            "InstanceId": STRING,
-            "VolumeId": STRING,
+            "InstanceId": INSTANCE_ID,
+            "VolumeId": VOLUME_ID,
             "EbsCardIndex": INTEGER,
             **DRY_RUN,
         },
@@ -230,8 +232,8 @@ ACTIONS: Final[tuple[Action, ...]] = (
         {
             "Device": STRING,
             "Force": BOOLEAN,
-            "InstanceId": STRING,
-            "VolumeId": STRING,
+            "InstanceId": INSTANCE_ID,
+            "VolumeId": VOLUME_ID,
             **DRY_RUN,
         },
         required=("VolumeId",),
@@ -239,7 +241,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     action(
         "DeleteVolume",
         delete_volume,
-        {"VolumeId": STRING, **DRY_RUN},
+        {"VolumeId": VOLUME_ID, **DRY_RUN},
         required=("VolumeId",),
     ),
 )
