@@ -81,8 +81,16 @@ def test_what_an_instance_is(ec2: Any) -> None:
 def test_disks_that_an_instance_is_started_with(ec2: Any) -> None:
     mappings = [
         {"DeviceName": "/dev/xvda", "Ebs": {"VolumeType": "gp3"}},
-        {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 5, "DeleteOnTermination": False}},
-        {"DeviceName": "/dev/sdg", "Ebs": {"VolumeSize": 9, "VolumeType": "io1", "Iops": 200}},
+        {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 5, "Encrypted": True, "KmsKeyId": "k"}},
+        {
+            "DeviceName": "/dev/sdg",
+            "Ebs": {
+                "VolumeSize": 9,
+                "VolumeType": "io1",
+                "Iops": 200,
+                "DeleteOnTermination": True,
+            },
+        },
         {"DeviceName": "/dev/sdh", "VirtualName": "ephemeral0"},
         {"DeviceName": "/dev/sdi", "NoDevice": ""},
     ]
@@ -97,6 +105,13 @@ def test_disks_that_an_instance_is_started_with(ec2: Any) -> None:
     assert volumes[ids["/dev/xvda"]] == (8, "gp3", 3000)
     assert volumes[ids["/dev/sdf"]] == (5, "gp2", 100)
     assert volumes[ids["/dev/sdg"]] == (9, "io1", 200)
+    assert {device: disk["DeleteOnTermination"] for device, disk in disks.items()} == {
+        "/dev/xvda": True,
+        "/dev/sdf": False,
+        "/dev/sdg": True,
+    }
+    (encrypted,) = ec2.describe_volumes(VolumeIds=[ids["/dev/sdf"]])["Volumes"]
+    assert (encrypted["Encrypted"], encrypted["KmsKeyId"]) == (True, "k")
     ec2.terminate_instances(InstanceIds=[made["InstanceId"]])
     ec2.get_waiter("volume_available").wait(VolumeIds=[ids["/dev/sdf"]])
     left = ec2.describe_volumes(Filters=[{"Name": "volume-id", "Values": list(ids.values())}])

@@ -31,13 +31,12 @@ _EBS: Final = Struct(
         "SnapshotId": STRING,
         "VolumeSize": INTEGER,
         "VolumeType": VOLUME_TYPES,
-        # As everywhere here, nothing is enciphered, and the key is only a name.
-        "KmsKeyId": IGNORED,
+        "KmsKeyId": STRING,
         "Throughput": INTEGER,
         "OutpostArn": REFUSED,
         "AvailabilityZone": REFUSED,
         "Encrypted": BOOLEAN,
-        "VolumeInitializationRate": REFUSED,
+        "VolumeInitializationRate": INTEGER,
         "AvailabilityZoneId": REFUSED,
         "EbsCardIndex": IGNORED,
     }
@@ -109,14 +108,20 @@ def mapping_of(job: Job, given: Parameters) -> BlockDeviceMapping:
         raise missing("BlockDeviceMapping.Ebs")
     ebs = given.struct("Ebs")
     snapshot_id = ebs.text("SnapshotId")
-    deletes = ebs.flag("DeleteOnTermination")  # on where it is not given, as RunInstances has it
+    deletes = ebs.flag("DeleteOnTermination")
     return BlockDeviceMapping(
         device,
         spec=_spec(job, ebs, device, snapshot_id),
         snapshot_id=snapshot_id,
-        delete_on_termination=True if deletes is None else deletes,
+        delete_on_termination=_is_root(device) if deletes is None else deletes,
         encrypted=bool(ebs.flag("Encrypted")),
+        kms_key_id=ebs.text("KmsKeyId"),
+        initialization_mibps=ebs.number("VolumeInitializationRate"),
     )
+
+
+def _is_root(device: str) -> bool:
+    return canonical_device(device) == canonical_device(ROOT_DEVICE)
 
 
 def _spec(job: Job, ebs: Parameters, device: str, snapshot_id: str) -> VolumeSpec:
@@ -124,7 +129,7 @@ def _spec(job: Job, ebs: Parameters, device: str, snapshot_id: str) -> VolumeSpe
     if size_gib is None and snapshot_id:
         (snapshot,) = job.region.describe_snapshots([snapshot_id])
         size_gib = snapshot.volume_size_gib
-    if size_gib is None and canonical_device(device) == canonical_device(ROOT_DEVICE):
+    if size_gib is None and _is_root(device):
         size_gib = ROOT_SIZE_GIB
     if size_gib is None:
         raise Ec2Error(
