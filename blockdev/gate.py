@@ -19,11 +19,12 @@ class Gate:
         self._changed = threading.Condition(self._lock)
         self._inside = 0
         self._shut = False
+        self._frozen = False
 
     def enter(self) -> None:
         """Pass, as soon as the gate is open."""
         with self._lock:
-            while self._shut:
+            while self._shut or self._frozen:
                 self._changed.wait()
             self._inside += 1
 
@@ -31,8 +32,24 @@ class Gate:
         """Be out."""
         with self._lock:
             self._inside -= 1
-            if self._shut and not self._inside:
+            if (self._shut or self._frozen) and not self._inside:
                 self._changed.notify_all()
+
+    def freeze(self) -> None:
+        """Keep writers out until `thaw`, whichever thread calls that; waits until none is in.
+
+        Others may still shut the gate meanwhile.
+        """
+        with self._lock:
+            self._frozen = True
+            while self._inside:
+                self._changed.wait()
+
+    def thaw(self) -> None:
+        """Undo `freeze`; idempotent."""
+        with self._lock:
+            self._frozen = False
+            self._changed.notify_all()
 
     @contextlib.contextmanager
     def shut(self) -> Iterator[None]:

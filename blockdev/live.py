@@ -248,6 +248,7 @@ class LiveVolume:
             if self._closed:
                 return
             self._closed = True
+        self._gate.thaw()  # who waits to write is refused
         self._initializer.stop()
         if self._captures is not None:
             self._captures.stop()
@@ -292,6 +293,19 @@ class LiveVolume:
         if self._captures is None:
             raise DeviceError("the volume was opened without a snapshot store")
         self._captures.begin(snapshot_id)
+
+    def freeze(self) -> None:
+        """Let no change take effect from now until `thaw`; waits for those under way.
+
+        Reads go on, and snapshots can be begun: so that those of several volumes are of one
+        moment.
+        """
+        self._check_open()
+        self._gate.freeze()
+
+    def thaw(self) -> None:
+        """Undo `freeze`; idempotent."""
+        self._gate.thaw()
 
     @property
     def pending_snapshots(self) -> list[str]:

@@ -15,15 +15,17 @@ from blockdev.captures import TooManyPendingError
 from blockdev.errors import DeviceError
 from blockdev.model import ServiceError, Snapshot
 from blockdev.refs import NotPendingError
+from blockdev.region import rows
 from blockdev.region.base import Surroundings
 from blockdev.region.held import HeldVolume
-from blockdev.region.holding import Body, Holding
+from blockdev.region.holding import Body, Holding, VolumeHeldElsewhereError
 from blockdev.region.jobs import map_statuses
 
 POLL_S: Final = 0.25
 """How often a wait looks whether the region is being closed."""
 
-BEGIN_TRIES: Final = 5
+BEGIN_WAIT_S: Final = 0.02
+BEGIN_TRIES: Final = 50
 """How often a point in time is asked for while the volume changes hands."""
 
 TIMED_OUT: Final = "WRITE_REQUEST_TIMEOUT: neither a block nor the completion came in time"
@@ -54,14 +56,27 @@ class Captures(Holding):
             try:
                 self._begin_held(volume_id, snapshot_ids)
                 return
-            except ServiceError as error:
-                if error.code != "VolumeInUse" or attempt == BEGIN_TRIES - 1:
+            except VolumeHeldElsewhereError:
+                if attempt == BEGIN_TRIES - 1:
                     raise
+            self._closing.wait(BEGIN_WAIT_S)
 
     def _answer_begin(self, volume_id: str, arguments: Body) -> Body:
         """Another process asks for the point in time of snapshots of a volume held here."""
         self._begin_held(volume_id, arguments["snapshots"])
+        self._drop_rowless(arguments["snapshots"])
         return {"begun": True}
+
+    def _drop_rowless(self, snapshot_ids: Sequence[str]) -> None:
+        """Delete snapshots that were begun for a process that died meanwhile, and its rows.
+
+        Whoever strikes a row deletes the snapshot too; what it came too early for goes here.
+        """
+        with self._read() as (connection, _):
+            found = rows.select(connection, "snapshots", "snapshot_id", snapshot_ids)
+        for snapshot_id in set(snapshot_ids) - {row["snapshot_id"] for row in found}:
+            with suppress(KeyError):
+                self._store.delete(snapshot_id)
 
     def _begin_held(self, volume_id: str, snapshot_ids: Sequence[str]) -> None:
         """The same in the process that holds the volume, or opens it for this."""
@@ -87,7 +102,7 @@ class Captures(Holding):
     def _watch_captures(self, held: HeldVolume) -> None:
         """Have a thread wait for the copies of a held volume, unless there is one."""
         held.budget.snapshot_in_progress = True
-        if held.volume_id not in self._watchers:
+        if not held.copy_keeper:
             held.copy_keeper = self._keep(held.volume_id)
             watcher = threading.Thread(
                 target=self._watch, args=(held,), name=f"snapshot {held.volume_id}", daemon=True
@@ -110,11 +125,16 @@ class Captures(Holding):
 
     def _end_copies(self, held: HeldVolume) -> bool:
         """Under the lock: False while there is something to wait for still."""
-        if held.live.pending_snapshots:
+        is_here = self._held.get(held.volume_id) is held
+        if is_here and held.live.pending_snapshots:
             return False
-        del self._watchers[held.volume_id]
+        if self._watchers.get(held.volume_id) is threading.current_thread():
+            del self._watchers[held.volume_id]
+        if not is_here:
+            return True  # another process goes on with them
         held.budget.snapshot_in_progress = False
-        self._unkeep(held.volume_id, held.copy_keeper)
+        keeper, held.copy_keeper = held.copy_keeper, ""
+        self._unkeep(held.volume_id, keeper)
         return True
 
     def _resume_copies(self) -> None:

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from blockdev import profiles
 from blockdev.model import GIB, ServiceError
 from blockdev.region import rows
+from blockdev.region.captures import Captures
 from blockdev.region.database import Connection
 from blockdev.region.jobs import map_statuses
-from blockdev.region.snapshot_rows import SnapshotRows
+
+CONFIRMATIONS: Final = 2
+"""How often a problem must be found again."""
 
 
-class CheckVerbs(SnapshotRows):
+class CheckVerbs(Captures):
     """What `blockdev check` does."""
 
     def check(self, *, verify_blocks: bool = True) -> list[str]:
         """Everything that is not as it must be, a sentence each; empty if all is well.
 
-        Reads every block of every snapshot unless `verify_blocks` is False.  What others
-        are doing meanwhile is not a problem; what a dead process left behind is finished
-        or undone first.
+        Reads every block of every snapshot unless `verify_blocks` is False.  What a dead
+        process left behind is finished or undone first.  What others are doing meanwhile is
+        not a problem: only what is found each of several times is told.
         """
+        found = self._problems(verify_blocks)
+        for _ in range(CONFIRMATIONS):
+            if not found:
+                break
+            again = set(self._problems(verify_blocks))
+            found = [problem for problem in found if problem in again]
+        return found
+
+    def _problems(self, verify_blocks: bool) -> list[str]:
+        """What is wrong at this moment, or seems to be."""
         self._forget_the_dead()
         self._run_jobs()
+        self._store.recover()
+        self._look_after_snapshots()
         with self._read() as (connection, _):
             problems = [
                 *self._integrity(connection),

@@ -44,6 +44,13 @@ HostVerb: TypeAlias = Callable[[str, Body], Body]
 """What the holder of a volume does for another process: volume id and arguments to answer."""
 
 
+class VolumeHeldElsewhereError(ServiceError):
+    """Another process holds the volume, or is just looking whether anybody does."""
+
+    def __init__(self, volume_id: str) -> None:
+        super().__init__("VolumeInUse", f"Volume {volume_id} is open in another process.")
+
+
 class Holding(SnapshotRows):
     """Volumes held by this process."""
 
@@ -96,9 +103,7 @@ class Holding(SnapshotRows):
                 self._volume_folder(volume_id), clock=self._clock, store=self._store
             )
         except VolumeHeldError as error:
-            raise ServiceError(
-                "VolumeInUse", f"Volume {volume_id} is open in another process."
-            ) from error
+            raise VolumeHeldElsewhereError(volume_id) from error
         except DeviceOpenError as error:
             raise ServiceError("InternalError", f"Volume {volume_id}: {error}") from error
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from blockdev.errors import DeviceError
+from blockdev.folder_lock import FolderLock, VolumeHeldError
 from blockdev.live import LiveVolume
 from blockdev.model import GIB, ServiceError
 from blockdev.refs import NotPendingError
@@ -143,10 +144,10 @@ class Jobs(RegionBase):
             pending = pending_snapshots(connection, volume_id)
         if opened is not None or pending:
             return False
-        folder = self._volume_folder(volume_id)
-        if folder.exists():
-            shutil.rmtree(folder)
-            _sync_folder(folder.parent)
+        try:
+            _remove_folder(self._volume_folder(volume_id))
+        except VolumeHeldError:
+            return False
         self._store.unpin_all(volume_id)
         with self._database.write() as connection:
             connection.execute(
@@ -207,6 +208,23 @@ def pending_snapshots(connection: Connection, volume_id: str) -> list[str]:
         for one in statuses(connection)
         if one.volume == volume_id and one.state == "pending"
     ]
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a volume's folder, under its lock; once more after a crash is fine.
+
+    It is renamed first, so that nobody puts a lock or a socket into it meanwhile.
+    """
+    doomed = folder.with_name(f".{folder.name}")
+    if folder.is_dir():
+        lock = FolderLock.acquire(folder)
+        try:
+            folder.rename(doomed)
+        finally:
+            lock.release()
+    if doomed.is_dir():
+        shutil.rmtree(doomed)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from blockdev.device import BlockDevice
 from blockdev.filters.metrics import MetricsSnapshot, OperationMetrics
@@ -13,8 +15,17 @@ from blockdev.model import ServiceError
 from blockdev.region.base import Surroundings
 from blockdev.region.captures import Captures
 from blockdev.region.handle import VolumeHandle
-from blockdev.region.held import performance, saved_credits
-from blockdev.region.holding import OPEN_ID_BYTES, Body, volume_rows
+from blockdev.region.held import HeldVolume, performance, saved_credits
+from blockdev.region.holding import (
+    OPEN_ID_BYTES,
+    Body,
+    VolumeHeldElsewhereError,
+    volume_rows,
+)
+
+OPEN_TRIES: Final = 100
+OPEN_WAIT_S: Final = 0.05
+"""How long a volume is waited for that another process lets go of: five seconds."""
 
 
 class OpenVerbs(Captures):
@@ -24,16 +35,18 @@ class OpenVerbs(Captures):
         super().__init__(surroundings)
         self._host_verbs["metrics"] = self._answer_metrics
         self._host_verbs["credits"] = self._answer_credits
+        self._host_verbs["yield"] = self._answer_yield
 
     def open_volume(
         self, volume_id: str, *, instance_id: str = "", throttled: bool = True, delayed: bool = True
     ) -> BlockDevice:
         """Open a volume: metrics, throttle, delay, live volume, from the top.
 
-        One process holds a volume; more openings in it share the volume and its budget,
-        those of several instances with Multi-Attach among them.  With `instance_id` the
-        volume must be attached to that running instance.  `throttled=False` and
-        `delayed=False` leave those layers out.  Closing the device gives the volume back.
+        One process holds a volume; one that only copies a snapshot of it lets go.  More
+        openings in the process share the volume and its budget, those of several instances
+        with Multi-Attach among them.  With `instance_id` the volume must be attached to
+        that running instance.  `throttled=False` and `delayed=False` leave those layers
+        out.  Closing the device gives the volume back.
 
         Raises:
             ServiceError: InvalidVolume.NotFound, IncorrectState (being created, deleted or
@@ -41,15 +54,20 @@ class OpenVerbs(Captures):
                 InvalidAttachment.NotFound, VolumeInUse (another process holds it).
         """
         self._forget_the_dead()
-        with self._lock:
-            self._check_region_open()
-            open_id = self._register_open(volume_id, instance_id)
-            try:
-                held = self._hold_and_copy(volume_id)
-            except BaseException:
-                self._strike_open(open_id)
-                raise
-            return held.add(open_id, instance_id, (throttled, delayed), self._release)
+        open_id = self._register_open(volume_id, instance_id)
+        try:
+            for _ in range(OPEN_TRIES):
+                with self._lock, suppress(VolumeHeldElsewhereError):
+                    self._check_region_open()
+                    held = self._hold_and_copy(volume_id)
+                    return held.add(open_id, instance_id, (throttled, delayed), self._release)
+                if (self._ask(volume_id, "yield") or {}).get("refused"):
+                    break
+                self._closing.wait(OPEN_WAIT_S)
+            raise VolumeHeldElsewhereError(volume_id)
+        except BaseException:
+            self._strike_open(open_id)
+            raise
 
     def volume_metrics(self, volume_id: str) -> MetricsSnapshot:
         """All calls on an open volume, whichever process holds it; nothing if nobody does.
@@ -135,8 +153,26 @@ class OpenVerbs(Captures):
     def _answer_metrics(self, volume_id: str, _: Body) -> Body:
         return asdict(self.volume_metrics(volume_id))
 
+    def _answer_yield(self, volume_id: str, _: Body) -> Body:
+        """Let go of a volume that is held for a copy only; the asker goes on with the copy."""
+        held = self._held[volume_id]
+        if not _is_copying_only(held):
+            return {"refused": True}
+        # By another thread: to let go is to wait until nothing is served, this included.
+        threading.Thread(target=self._yield_volume, args=(held,), daemon=True).start()
+        return {}
+
+    def _yield_volume(self, held: HeldVolume) -> None:
+        with self._lock:
+            if self._held.get(held.volume_id) is held and _is_copying_only(held):
+                self._unkeep(held.volume_id, held.copy_keeper)
+
     def _answer_credits(self, volume_id: str, _: Body) -> Body:
         return {"balance": self.credit_balance(volume_id)}
+
+
+def _is_copying_only(held: HeldVolume) -> bool:
+    return not held.handles and held.keepers == {held.copy_keeper}
 
 
 def _check_attached(volume_id: str, instance_id: str, states: list[str]) -> None:

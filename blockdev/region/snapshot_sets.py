@@ -15,9 +15,9 @@ from typing import Final
 from blockdev.model import Instance, ServiceError, Snapshot, Volume
 from blockdev.region import rows
 from blockdev.region.base import Surroundings
-from blockdev.region.captures import BEGIN_TRIES
+from blockdev.region.captures import BEGIN_TRIES, BEGIN_WAIT_S
 from blockdev.region.database import Connection
-from blockdev.region.holding import Body
+from blockdev.region.holding import Body, VolumeHeldElsewhereError
 from blockdev.region.snapshots import SnapshotVerbs
 from blockdev.volume import canonical_device
 
@@ -112,9 +112,10 @@ class SnapshotSetVerbs(SnapshotVerbs):
                     keeper = self._keep(volume_id)
                     self._held[volume_id].live.freeze()
                     return keeper
-            except ServiceError as error:
-                if error.code != "VolumeInUse" or attempt == BEGIN_TRIES - 1:
+            except VolumeHeldElsewhereError:
+                if attempt == BEGIN_TRIES - 1:
                     raise
+            self._closing.wait(BEGIN_WAIT_S)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _check_frozen(self, volume_id: str) -> None:
