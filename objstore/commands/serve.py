@@ -1,4 +1,4 @@
-"""`objstore serve`: the S3 endpoint over a folder."""
+"""`objstore serve`: the S3 endpoint over a folder, with EC2's and EBS's APIs on its port."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "serve",
         help="serve a store over S3's protocol",
-        description="Serve the store in DATA_DIR over S3's protocol; make it if it is not there.",
+        description=(
+            "Serve the store in DATA_DIR over S3's protocol, and its volumes and snapshots over "
+            "EC2's and EBS's; make it if it is not there."
+        ),
         epilog=(
             f"The root keys come from {ACCESS_KEY_VARIABLE} and {SECRET_KEY_VARIABLE} when set; "
             "otherwise they are made once and kept in DATA_DIR."
@@ -48,7 +51,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--workers", type=_workers, default=1, help="server processes (1)")
     parser.add_argument(
-        "--region", type=_region, default="us-east-1", help="region to answer for (us-east-1)"
+        "--region", type=_region, default="us-east-1", help="region of the store (us-east-1)"
     )
     parser.add_argument(
         "--domain",
@@ -177,6 +180,7 @@ def _announce(url: str, settings: Settings, keys: RootKeys) -> None:
         f"  {aws} s3 mb s3://hello",
         f"  echo 'Hello!' | {aws} s3 cp - s3://hello/world.txt",
         f"  {aws} s3 ls s3://hello",
+        f"  {aws} ec2 create-volume --availability-zone {settings.region}a --size 8",
         "",
     ]
     if not _print(lines):
