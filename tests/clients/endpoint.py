@@ -153,6 +153,15 @@ class ServerProcess:
                 raise RuntimeError(f"the server did not start:\n{self.log.read_text()}")
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """The process that others are the children of."""
+        return self._process.pid
+
+    def wait_killed(self) -> None:
+        """Wait until it is gone, after somebody has killed it."""
+        self._process.wait(STOP_TIMEOUT_S)
+
     def stop(self) -> None:
         """End it as an operator would; it has to leave with status 0."""
         self._process.terminate()
