@@ -18,7 +18,7 @@ from typing import Any, cast
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from objstore.asgi.body import Bodies, WritableStore
+from objstore.asgi.body import Bodies, WritableStore, own_exchange
 from objstore.asgi.exchange import ClientDisconnectedError
 from objstore.asgi.services import SHAPES, Services, make_faces
 from objstore.asgi.state import RequestIds
@@ -92,14 +92,16 @@ class S3Endpoint:
         except Exception as error:
             response = self._failure(request, error)
         body = response.body
-        if isinstance(body, bytes):
-            headers = response.headers + ctx.common_headers(request)
-            await send(
-                {"type": "http.response.start", "status": response.status, "headers": headers}
-            )
-            await send({"type": "http.response.body", "body": body})
-        else:
+        if not isinstance(body, bytes):
             await self._stream(request, response, body, send)
+            return
+        headers = response.headers + ctx.common_headers(request)
+        exchange = own_exchange(receive)
+        if exchange is not None:
+            exchange.answer(response.status, headers, body)
+            return
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     def _request(self, scope: Scope) -> Request:
         client = scope.get("client")

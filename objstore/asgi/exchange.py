@@ -269,6 +269,20 @@ class Exchange:
         else:
             self.start_response(message["status"], message.get("headers", ()))
 
+    def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole response at once.  Not ASGI: what two calls of `send` would do.
+
+        Raises:
+            ClientDisconnectedError: there is nobody to send to.
+        """
+        if self.disconnected:
+            raise ClientDisconnectedError("the client is gone")
+        if self.status:
+            raise RuntimeError("a second response to one request")
+        self.start_response(status, headers)
+        self.write_piece(body, more=False)
+        self.complete()
+
     def replace_response(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer in the application's stead, before any of its answer has gone out."""
         self.status = 0

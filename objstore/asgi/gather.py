@@ -9,6 +9,7 @@ thread does it and the loop goes on with the reads.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
@@ -76,14 +77,17 @@ class Gather:
     def _end_turn(self) -> None:
         """Commit, or wait for another turn of the loop that may bring more.
 
-        A client that sends one request at a time need not wait: the batch before was
-        its own, and so is this one.
+        It may when this one has, or when the batch before was larger.  A client that sends
+        one request at a time need not wait: the batch before was its own, and so is this one.
         """
-        held, before = self._held, self._held_before
+        held = self._held
+        expects_more = held > self._held_before or held < self._last_held
         is_alone = held == 1 and self._last_held <= 1
-        if held > before and self._turns_left and not is_alone:
+        if expects_more and self._turns_left and not is_alone:
             self._turns_left -= 1
             self._held_before = held
+            # Who is to send the next request may be waiting for this very processor.
+            os.sched_yield()
             self._loop.call_soon(self._end_turn)
             return
         self._last_held = held

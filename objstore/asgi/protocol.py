@@ -274,12 +274,10 @@ class FrontProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.header_left -= len(name) + len(value) + HEADER_OVERHEAD_BYTES
-        if self.header_left < 0:
+        if self.header_left < 0 or len(self.headers) >= self.limits.max_header_lines:
             self._fail_parse(S3Error("RequestHeaderSectionTooLarge"))
         if self.phase is not Phase.HEADERS:
             return  # a trailer: S3 defines none, and as a header it would bypass signatures
-        if len(self.headers) >= self.limits.max_header_lines:
-            self._fail_parse(S3Error("RequestHeaderSectionTooLarge"))
         name = name.lower()
         value = value.rstrip(b" \t")
         if name in NOTED_HEADERS:

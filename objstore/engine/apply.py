@@ -30,7 +30,7 @@ from objstore.index.schema import (
     ExtentRow,
     Head,
     SegmentRow,
-    pack_row,
+    pack_head,
     row_body,
     unpack_head,
 )
@@ -106,8 +106,7 @@ class Applier:
 
     def _version(self, record: Record) -> None:
         current_key = keys.current(record.bucket_id, record.key)
-        head = self._head(record)
-        row = pack_row(head, record.body)
+        row = self._row(record)
         old_row = self._txn.replace(current_key, row)
         if old_row is None:
             self._count_current(record.bucket_id, FLAG_DELETE_MARKER, record.flags)
@@ -118,7 +117,7 @@ class Applier:
                 self._removed(record.bucket_id, record.key, old_row, record.version_seq)
             else:
                 self._add_beside(record, row, current_key, old_row)
-        self._added(record.bucket_id, record.key, head, record.body)
+        self._added(record)
 
     def _add_beside(self, record: Record, row: bytes, current_key: bytes, old_row: bytes) -> None:
         """Put in its place a version that displaced another one from ``o``."""
@@ -191,19 +190,20 @@ class Applier:
             new_flags & FLAG_DELETE_MARKER
         )
 
-    def _added(self, bucket_id: int, key: bytes, head: Head, body: bytes) -> None:
-        self._charge(head, 1)
+    def _added(self, record: Record) -> None:
+        bucket_id = record.bucket_id
+        self._charge_record(record)
         self._versions[bucket_id] += 1
-        self._bytes[bucket_id] += schema.decode_size(body).size_bytes
-        if head.flags & FLAG_EXTENTS:
-            owner = bucket_id.to_bytes(4, "big") + key
-            for extent in schema.decode_version(body).extents:
-                self._use(extent, head.version_seq, 0, owner, is_version=True)
+        self._bytes[bucket_id] += schema.decode_size(record.body).size_bytes
+        if record.flags & FLAG_EXTENTS:
+            owner = bucket_id.to_bytes(4, "big") + record.key
+            for extent in schema.decode_version(record.body).extents:
+                self._use(extent, record.version_seq, 0, owner, is_version=True)
 
     def _removed(self, bucket_id: int, key: bytes, row: bytes, heir_seq: int) -> None:
         """Undo `_added`; the manifest stays if `heir_seq` is the same version rewritten."""
         head, body = unpack_head(row), row_body(row)
-        self._charge(head, -1)
+        self._discharge(head)
         self._versions[bucket_id] -= 1
         self._bytes[bucket_id] -= schema.decode_size(body).size_bytes
         if head.flags & FLAG_EXTENTS:
@@ -224,7 +224,7 @@ class Applier:
         owner = record.bucket_id.to_bytes(4, "big") + record.key
         row = self._row(record)
         self._txn.put(key, row + owner + len(owner).to_bytes(2, "big"))
-        self._charge(unpack_head(row), 1)
+        self._charge_record(record)
         for part in body.parts:
             for extent in part.extents:
                 self._use(extent, record.version_seq, body.start_byte, key)
@@ -238,7 +238,7 @@ class Applier:
 
     def _manifest_removed(self, key: bytes, row: bytes) -> None:
         head = unpack_head(row)
-        self._charge(head, -1)
+        self._discharge(head)
         body = schema.decode_manifest(manifest_body(row))
         for part in body.parts:
             for extent in part.extents:
@@ -264,13 +264,13 @@ class Applier:
             self._part_removed(old)
         row = self._row(record)
         self._txn.put(key, row)
-        self._charge(unpack_head(row), 1)
+        self._charge_record(record)
         for extent in body.extents:
             self._use(extent, record.version_seq, 0, key)
 
     def _part_removed(self, row: bytes) -> None:
         head = unpack_head(row)
-        self._charge(head, -1)
+        self._discharge(head)
         for extent in schema.decode_part(row_body(row)).extents:
             self._release(extent, head.version_seq, 0)
 
@@ -332,38 +332,44 @@ class Applier:
 
     # --- sums -------------------------------------------------------------------------
 
-    def _head(self, record: Record) -> Head:
-        return Head(
-            record.lsn,
-            record.version_seq,
-            record.record_offset,
-            record.payload_offset,
-            record.record_bytes,
-            len(record.payload),
-            record.payload_xxh3,
-            record.flags,
-        )
-
     def _row(self, record: Record) -> bytes:
-        return pack_row(self._head(record), record.body)
+        return (
+            pack_head(
+                record.lsn,
+                record.version_seq,
+                record.record_offset,
+                record.payload_offset,
+                record.payload_offset - record.record_offset,
+                len(record.payload),
+                record.payload_xxh3,
+                record.flags,
+            )
+            + record.body
+        )
 
     def _replace(self, key: bytes, record: Record) -> None:
         self._remove(key)
         row = self._row(record)
         self._txn.put(key, row)
-        self._charge(unpack_head(row), 1)
+        self._charge_record(record)
 
     def _remove(self, key: bytes) -> None:
         old = self._txn.get(key)
         if old is not None:
             self._txn.delete(key)
-            self._charge(unpack_head(old), -1)
+            self._discharge(unpack_head(old))
 
-    def _charge(self, head: Head, sign: int) -> None:
-        segment = self._layout.segment_of(head.record_offset)
-        if self._first_lsns is not None and head.lsn < self._first_lsns.get(segment, head.lsn + 1):
+    def _charge_record(self, record: Record) -> None:
+        self._charge(record.lsn, record.record_offset, record.stored_bytes)
+
+    def _discharge(self, head: Head) -> None:
+        self._charge(head.lsn, head.record_offset, -head.charge_bytes)
+
+    def _charge(self, lsn: int, record_offset: int, size_bytes: int) -> None:
+        segment = self._layout.segment_of(record_offset)
+        if self._first_lsns is not None and lsn < self._first_lsns.get(segment, lsn + 1):
             return
-        self._live[segment] += sign * head.charge_bytes
+        self._live[segment] += size_bytes
 
     def _use(
         self,

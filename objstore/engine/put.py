@@ -34,7 +34,6 @@ from objstore.index.schema import (
 from objstore.log import format as log
 from objstore.log.format import Record
 from objstore.model import (
-    DEFAULT_ATTRIBUTES,
     Checksum,
     Conditions,
     ObjectAttributes,
@@ -47,9 +46,9 @@ _EXTENT_BOUND_BYTES = 32
 
 def attributes_bound_bytes(attributes: ObjectAttributes) -> int:
     """At most what attributes take in a record's body: text, and 5 bytes a string."""
-    if attributes is DEFAULT_ATTRIBUTES:
-        return 0
     bound_bytes = len(attributes.owner) * 4 + len(attributes.storage_class)
+    if not (attributes.headers or attributes.metadata or attributes.tags):
+        return bound_bytes
     for texts in (attributes.headers, attributes.metadata, attributes.tags):
         for name, value in texts.items():
             bound_bytes += 4 * (len(name) + len(value)) + 10
@@ -131,16 +130,24 @@ class PutObject:
 def put_info(operation: PutObject, record: Record) -> ObjectInfo:
     """What a committed put has made."""
     assert operation.body is not None
-    return _info(operation.bucket, record, operation.body)
+    return ObjectInfo(
+        operation.bucket,
+        record.key.decode(),
+        operation.size_bytes,
+        operation.md5.hex(),
+        operation.body.modified_ms,
+        operation.attributes,
+        tuple(operation.checksums),
+        0,
+        operation.body.version_id,
+        record.version_seq,
+    )
 
 
 def info_of(bucket: str, record: Record) -> ObjectInfo:
     """What a committed version's record says."""
-    return _info(bucket, record, schema.decode_version(record.body))
-
-
-def _info(bucket: str, record: Record, body: VersionBody) -> ObjectInfo:
     head = Head(record.lsn, record.version_seq, 0, 0, 0, 0, 0, record.flags)
+    body = schema.decode_version(record.body)
     return rows.object_info(bucket, record.key.decode(), head, body)
 
 

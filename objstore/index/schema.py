@@ -51,8 +51,8 @@ class Head(NamedTuple):
         return self.record_bytes + self.payload_bytes
 
 
-def pack_row(head: Head, body: bytes) -> bytes:
-    return _HEAD.pack(*head) + body
+pack_head = _HEAD.pack
+"""The bytes of a head from its fields in order."""
 
 
 def unpack_head(row: bytes) -> Head:

@@ -33,6 +33,9 @@ _BY_HEADER = {header: name for name, header in HEADERS.items()}
 UNOFFERED = frozenset(
     b"x-amz-checksum-" + name for name in (b"sha512", b"md5", b"xxhash64", b"xxhash3", b"xxhash128")
 )
+_CHECKSUM_HEADERS = frozenset(
+    (*_BY_HEADER, *UNOFFERED, b"x-amz-trailer", b"x-amz-sdk-checksum-algorithm")
+)
 _UNOFFERED_NAMES = frozenset(name[15:].decode("ascii").upper() for name in UNOFFERED)
 
 
@@ -170,6 +173,8 @@ def full_checksum(request: Request) -> Checksum | None:
 
 def _find_checksum(request: Request, found: BodyDigests, *, composite: bool = False) -> None:
     headers = request.header_map
+    if headers.keys().isdisjoint(_CHECKSUM_HEADERS):
+        return
     given = [name for name in _BY_HEADER if name in headers]
     if not headers.keys().isdisjoint(UNOFFERED):
         name = next(iter(headers.keys() & UNOFFERED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain
 
 from objstore.config import MAX_USER_METADATA_BYTES
@@ -46,12 +47,27 @@ _MAX_DIGITS = 19
 _ETAG_STRIP = ' \t"'
 
 
+# Without any of these, and without user metadata, an object has no attributes of its own.
+_ATTRIBUTE_HEADERS = frozenset((*STORED_HEADERS, b"x-amz-tagging", b"x-amz-storage-class"))
+_WRITE_CONDITIONS = frozenset(
+    (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since")
+)
+
+
+@lru_cache(maxsize=1024)
+def _plain_attributes(owner: str) -> ObjectAttributes:
+    return ObjectAttributes(owner=owner)
+
+
 def attributes(request: Request, owner: str) -> ObjectAttributes:
     """Everything a writer says of an object besides its bytes.
 
     Raises:
         S3Error: MetadataTooLarge, InvalidStorageClass, InvalidTag, InvalidArgument.
     """
+    headers = request.header_map
+    if headers.keys().isdisjoint(_ATTRIBUTE_HEADERS) and METADATA_PREFIX not in b"\n".join(headers):
+        return _plain_attributes(owner)
     tagging = request.header(b"x-amz-tagging")
     return ObjectAttributes(
         headers=stored_headers(request),
@@ -148,13 +164,13 @@ def write_conditions(request: Request) -> Conditions:
     Raises:
         S3Error: NotImplemented for any other form, as S3.
     """
+    if request.header_map.keys().isdisjoint(_WRITE_CONDITIONS):
+        return NO_CONDITIONS
     match = request.header(b"if-match")
     none_match = request.header(b"if-none-match")
     for name in (b"if-modified-since", b"if-unmodified-since"):
         if name in request.header_map:
             raise header_not_implemented(name.decode("ascii").title())
-    if match is None and none_match is None:
-        return NO_CONDITIONS
     if none_match is not None and none_match.strip(_ETAG_STRIP) != "*":
         raise header_not_implemented("If-None-Match")
     etags = etag_list(match)
