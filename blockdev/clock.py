@@ -11,6 +11,22 @@ import threading
 import time
 from typing import Protocol
 
+from blockdev.linux import sharpen_timers
+
+
+class _Sleeper(threading.local):
+    """A thread that sleeps here has its timers sharpened once: I/O is simulated in microseconds."""
+
+    def __init__(self) -> None:
+        sharpen_timers()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep as `time.sleep` does."""
+        time.sleep(seconds)
+
+
+_SLEEPER = _Sleeper()
+
 
 class Clock(Protocol):
     """Where the time comes from."""
@@ -39,7 +55,7 @@ class SystemClock:
 
     def sleep_until(self, deadline_ns: int) -> None:
         while (left_ns := deadline_ns - time.monotonic_ns()) > 0:
-            time.sleep(left_ns / 1e9)
+            _SLEEPER.sleep(left_ns / 1e9)
 
 
 class ManualClock:

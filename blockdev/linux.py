@@ -14,6 +14,7 @@ from collections.abc import Callable
 _SYNC_FILE_RANGE_WRITE = 2
 _FALLOC_FL_KEEP_SIZE = 1
 _FALLOC_FL_PUNCH_HOLE = 2
+_PR_SET_TIMERSLACK = 29
 
 # linux/magic.h: file systems whose files live in memory and in no other place.
 _MEMORY_FILESYSTEMS = frozenset({0x01021994, 0x858458F6})  # tmpfs, ramfs
@@ -40,6 +41,19 @@ _fallocate = _c_function(
     "fallocate64", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64
 ) or _c_function("fallocate", ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _fstatfs = _c_function("fstatfs", ctypes.c_int, ctypes.c_void_p)
+
+_prctl = _c_function(
+    "prctl", ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong
+)
+
+
+def sharpen_timers() -> None:
+    """Let sleeps of the calling thread end when they should, not 50 µs later (prctl(2)).
+
+    Only a hint: where it is not known, sleeps are as late as ever.
+    """
+    if _prctl is not None:
+        _prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
 
 
 def start_writeback(fd: int, offset_bytes: int, length_bytes: int) -> None:
