@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from blockdev.credits import NS_PER_S
@@ -66,16 +67,29 @@ def write_chart(
     Raises:
         ChartError: no such format, matplotlib is missing, or the file cannot be written.
     """
-    suffix = path.suffix.lower()
+    check_format(path)
     try:
-        if suffix in (".html", ".htm"):
-            path.write_text(html_page(title, lines, table), encoding="utf-8")
-        elif suffix == ".png":
+        if path.suffix.lower() == ".png":
             _write_png(path, title, lines)
         else:
-            raise ChartError(f"a chart ends with .html or .png, not {path.name!r}")
+            path.write_text(html_page(title, lines, table), encoding="utf-8")
     except OSError as error:
         raise ChartError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def check_format(path: Path) -> None:
+    """Whether a chart could be written there, asked before hours are simulated for it.
+
+    Raises:
+        ChartError: no such format or folder, or matplotlib is missing.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".html", ".htm", ".png"):
+        raise ChartError(f"a chart ends with .html or .png, not {path.name!r}")
+    if not path.parent.is_dir():
+        raise ChartError(f"cannot write {path}: there is no folder {path.parent}")
+    if suffix == ".png":
+        _matplotlib_figures()
 
 
 def html_page(title: str, lines: Sequence[Line], table: Sequence[Sequence[str]]) -> str:
@@ -208,15 +222,10 @@ def _time_unit(seconds: float) -> tuple[str, int]:
 
 
 def _write_png(path: Path, title: str, lines: Sequence[Line]) -> None:
-    """Draw with matplotlib, which is asked for only here."""
-    try:
-        figure_module = importlib.import_module("matplotlib.figure")
-    except ImportError as error:
-        raise ChartError(
-            "a PNG needs matplotlib: pip install 'objstore[plan]', or ask for .html"
-        ) from error
     panels = list(_panels(lines))
-    figure: Any = figure_module.Figure(figsize=(9.6, 3.2 * len(panels)), layout="constrained")
+    figure: Any = _matplotlib_figures().Figure(
+        figsize=(9.6, 3.2 * len(panels)), layout="constrained"
+    )
     figure.suptitle(title, fontsize="small", wrap=True)
     unit, unit_s = _time_unit(panels[0].seconds)
     for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
@@ -230,3 +239,13 @@ def _write_png(path: Path, title: str, lines: Sequence[Line]) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     figure.savefig(path, dpi=100)
+
+
+def _matplotlib_figures() -> ModuleType:
+    """The only place where matplotlib is asked for."""
+    try:
+        return importlib.import_module("matplotlib.figure")
+    except ImportError as error:
+        raise ChartError(
+            "a PNG needs matplotlib: pip install 'objstore[plan]', or ask for .html"
+        ) from error

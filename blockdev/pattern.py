@@ -18,6 +18,8 @@ from blockdev.workload import MAX_DEPTH, NEVER_NS, Io, Workload
 MAX_RATE: Final = 10_000_000
 MAX_SECONDS: Final = 400 * 86_400
 MAX_IO_BYTES: Final = 1 << 30
+MAX_IOS: Final = 1_000_000_000
+"""An hour of simulation; a mistake in a unit would take years."""
 
 _DRAWS: Final = 4096
 _PAUSES: Final = tuple(-log(1 - (i + 0.5) / 4096) for i in range(4096))
@@ -137,6 +139,8 @@ def parse_pattern(text: str, defaults: Pattern) -> Pattern:
     pattern = replace(defaults, **values)
     if pattern.span_bytes < pattern.io_bytes:
         raise PatternError(f"an I/O of {pattern.io_bytes} bytes does not fit into the span")
+    if pattern.rate is not None and pattern.rate * pattern.seconds > MAX_IOS:
+        raise PatternError(f"{pattern.rate * pattern.seconds:,.0f} I/Os are over {MAX_IOS:,}")
     return pattern
 
 

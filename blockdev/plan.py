@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from blockdev.chart import ChartError, Line, write_chart
+from blockdev.chart import ChartError, Line, check_format, write_chart
 from blockdev.credits import NS_PER_S, Limits
 from blockdev.instance_store import INSTANCE_STORES
 from blockdev.iolog import IologError, read_iolog
@@ -139,6 +139,8 @@ def plan(arguments: argparse.Namespace, output: TextIO, notes: TextIO) -> None:
         raise PlanError(f"at most {MAX_CANDIDATES} types at a time")
     if not 0 <= arguments.credits <= 100:
         raise PlanError(f"credits are from 0 to 100 percent, not {arguments.credits:g}")
+    if arguments.chart:
+        check_format(arguments.chart)
     candidates = [parse_candidate(text) for text in arguments.types]
     smallest_bytes = min(candidate.size_bytes for candidate in candidates)
     workload = load_workload(arguments.workload, arguments.depth, smallest_bytes, arguments.seed)

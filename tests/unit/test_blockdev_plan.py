@@ -119,6 +119,7 @@ def test_a_volume_that_is_too_small_is_said(
         (["duration=0s", "-t", "gp2:1"], "not a duration up to"),
         (["depth=1.5", "-t", "gp2:1"], "depth=1.5: not a depth"),
         (["arrivals=late", "-t", "gp2:1"], "arrivals=late: neither even nor poisson"),
+        (["rate=10000,duration=400d", "-t", "gp2:1"], "345,600,000,000 I/Os are over 1,000,000,"),
         (["size=1m,span=4k", "-t", "gp2:1"], "an I/O of 1048576 bytes does not fit"),
     ],
 )
