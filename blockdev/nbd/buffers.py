@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Sequence
-from typing import Final
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 _LEAST_BYTES: Final = 4096
 _KEPT_BYTES: Final = 8 * 1024 * 1024
@@ -125,34 +126,81 @@ class Inbox:
         return count > 0
 
 
+class Outgoing(NamedTuple):
+    """A reply on its way: its `parts`, and what is given back when they are sent."""
+
+    parts: list[bytes | memoryview]
+    buffer: memoryview | None
+    held_bytes: int
+
+
 class Outbox:
     """Sends replies whole, whichever thread they come from.
+
+    A thread that finds another one sending leaves its reply with that one and goes on to
+    its next request: nobody waits, and replies that come together go out in one call.
+    `sent` is told of the replies that `post` was given when they are done with, sent or not.
 
     The socket has to be a blocking one with SO_SNDTIMEO.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, sent: Callable[[list[Outgoing]], None]) -> None:
         self._sock = sock
+        self._sent = sent
         self._lock = threading.Lock()
+        self._posted: deque[Outgoing] = deque()
         self._broken = False
 
+    def post(self, outgoing: Outgoing) -> None:
+        """Have a reply sent, by this thread or by one that is sending.
+
+        Raises:
+            ConnectionLostError: the client does not take replies; nor will it take others.
+        """
+        self._posted.append(outgoing)
+        self._send_posted()
+
     def send(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Send all of `parts`, in order, with nothing in between.
+        """Send all of `parts`, in order, with nothing in between, before returning.
 
         Raises:
             ConnectionLostError: the client does not take them; nor will it take others.
         """
         with self._lock:
-            if self._broken:
-                raise ConnectionLostError("an earlier reply could not be sent")
+            self._send(parts)
+        self._send_posted()
+
+    def _send_posted(self) -> None:
+        # Looked at again after the lock was let go: what was posted meanwhile is ours too.
+        while self._posted and self._lock.acquire(blocking=False):
             try:
-                self._send_all(list(parts))
-            except BlockingIOError:
-                self._broken = True
-                raise ConnectionLostError("the client does not take its replies") from None
-            except OSError as error:
-                self._broken = True
-                raise ConnectionLostError(str(error)) from error
+                while self._posted:
+                    self._send_batch()
+            finally:
+                self._lock.release()
+
+    def _send_batch(self) -> None:
+        batch: list[Outgoing] = []
+        parts: list[bytes | memoryview] = []
+        while self._posted and len(parts) < _MOST_PARTS:
+            batch.append(self._posted.popleft())
+            parts += batch[-1].parts
+        try:
+            self._send(parts)
+        finally:
+            self._sent(batch)
+
+    def _send(self, parts: Sequence[bytes | memoryview]) -> None:
+        if self._broken:
+            raise ConnectionLostError("an earlier reply could not be sent")
+        try:
+            self._send_all(list(parts))
+        except BlockingIOError:
+            self._broken = True
+            raise ConnectionLostError("the client does not take its replies") from None
+        except OSError as error:
+            self._broken = True
+            raise ConnectionLostError(str(error)) from error
 
     def _send_all(self, parts: list[bytes | memoryview]) -> None:
         first = 0

@@ -15,7 +15,7 @@ from typing import Final
 
 from blockdev.clock import Clock
 from blockdev.nbd import protocol
-from blockdev.nbd.buffers import BufferPool, ConnectionLostError, Inbox, Outbox
+from blockdev.nbd.buffers import BufferPool, ConnectionLostError, Inbox, Outbox, Outgoing
 from blockdev.nbd.commands import Executor, Part, Refusal, Reply
 from blockdev.nbd.limits import NbdLimits
 from blockdev.nbd.negotiation import Agreement
@@ -75,7 +75,7 @@ class Transmission:
         self._pool = BufferPool()
         self._executor = Executor(agreement, limits, self._pool)
         self._inbox = Inbox(sock)
-        self._outbox = Outbox(sock)
+        self._outbox = Outbox(sock, self._sent)
         self._together = _Together(self._outbox, self._pool)
         self._allowance = Allowance(limits.requests_in_flight, limits.bytes_in_flight)
         self._workers = Workers(name, limits.requests_in_flight, self._work)
@@ -179,7 +179,7 @@ class Transmission:
             is_write = request.command == protocol.CMD_WRITE
             payload = self._receive(request.length_bytes) if is_write else None
         except BaseException:
-            self._allowance.release(held_bytes)
+            self._allowance.release(1, held_bytes)
             raise
         self._workers.submit(Job(request, payload, held_bytes), at_work)
 
@@ -188,9 +188,12 @@ class Transmission:
         if job.payload is not None:
             self._pool.give(job.payload)
         try:
-            self._outbox.send(reply.parts)
+            self._outbox.post(Outgoing(reply.parts, reply.buffer, job.held_bytes))
         except ConnectionLostError:
             self.stop()  # nobody is there to be answered
-        if reply.buffer is not None:
-            self._pool.give(reply.buffer)
-        self._allowance.release(job.held_bytes)
+
+    def _sent(self, replies: list[Outgoing]) -> None:
+        for reply in replies:
+            if reply.buffer is not None:
+                self._pool.give(reply.buffer)
+        self._allowance.release(len(replies), sum(reply.held_bytes for reply in replies))

@@ -35,18 +35,12 @@ class Allowance:
             self._bytes += size_bytes
             return self._requests
 
-    def release(self, size_bytes: int) -> None:
-        """Give back what `acquire` took."""
+    def release(self, requests: int, size_bytes: int) -> None:
+        """Give back what `acquire` took for so many requests."""
         with self._changed:
-            self._requests -= 1
+            self._requests -= requests
             self._bytes -= size_bytes
             self._changed.notify()
-
-    def wait_idle(self) -> None:
-        """Wait until nothing is in flight."""
-        with self._changed:
-            while self._requests:
-                self._changed.wait()
 
     def _has_room(self, size_bytes: int) -> bool:
         return self._requests < self._most_requests and self._bytes + size_bytes <= self._most_bytes

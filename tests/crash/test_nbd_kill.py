@@ -178,7 +178,6 @@ def under_load(region: Path, volume_id: str, writers: list[Writer], rng: random.
         assert not thread.is_alive()
 
 
-@pytest.mark.slow
 def test_kill_9_of_a_server_under_load(region: Path, seed: int) -> None:
     rng = random.Random(seed)
     writers = [Writer(number, seed + number) for number in range(WRITERS)]
