@@ -150,14 +150,8 @@ class Captures(Holding):
         for volume_id in sorted(volumes - opened):
             with self._lock, suppress(ServiceError):
                 if not self._closing.is_set():
-                    self._hold_and_copy(volume_id)
-                    self._let_go_if_idle(volume_id)
-
-    def _let_go_if_idle(self, volume_id: str) -> None:
-        """A volume that had nothing left to copy need not stay open."""
-        held = self._held.get(volume_id)
-        if held is not None and held.is_idle:
-            self._let_go(held)
+                    # One that had nothing left to copy need not stay open.
+                    self._let_go_if_idle(self._hold_and_copy(volume_id))
 
     def _join_watchers(self) -> None:
         """Wait for the threads to notice that the region is being closed."""

@@ -58,6 +58,7 @@ class Holding(SnapshotRows):
         super().__init__(surroundings)
         self._held: dict[str, HeldVolume] = {}
         self._leaving: set[str] = set()
+        self._serving = threading.local()
         self._closing = threading.Event()
         self._saver: threading.Thread | None = None
         self._host_verbs: dict[str, HostVerb] = {"refresh": self._answer_refresh}
@@ -124,9 +125,25 @@ class Holding(SnapshotRows):
         held = self._held.get(volume_id)
         if held is not None:
             held.keepers.discard(keeper)
-            if held.is_idle:
-                self._let_go(held)
+            self._let_go_if_idle(held)
         self._strike_open(keeper)
+
+    def _let_go_if_idle(self, held: HeldVolume) -> None:
+        """Under the lock: close a volume that nobody needs open any more.
+
+        While this thread serves a request another one does it, since to let go is to wait
+        until nothing is served.
+        """
+        if not held.is_idle or self._held.get(held.volume_id) is not held:
+            return
+        if getattr(self._serving, "now", False):
+            threading.Thread(target=self._let_go_later, args=(held,), daemon=True).start()
+        else:
+            self._let_go(held)
+
+    def _let_go_later(self, held: HeldVolume) -> None:
+        with self._lock, suppress(ServiceError):
+            self._let_go_if_idle(held)
 
     def _let_go(self, held: HeldVolume) -> None:
         """Close a volume; its credits are kept."""
@@ -205,9 +222,8 @@ class Holding(SnapshotRows):
                     "SELECT open_id FROM opens WHERE volume_id = ?", (volume_id,)
                 ).fetchall()
             held.revoke({one["open_id"] for one in found})
-            if held.is_idle or row is None:
-                self._let_go(held)
-            else:
+            self._let_go_if_idle(held)
+            if not held.is_idle and row is not None:
                 held.apply(performance(row, latest, now_ns), lambda: self._refresh_held(volume_id))
 
     def _serve(self, verb: HostVerb, volume_id: str, arguments: Body) -> Body:
@@ -222,8 +238,10 @@ class Holding(SnapshotRows):
         try:
             if volume_id not in self._held:
                 raise ServiceError(_LEAVING, f"Volume {volume_id} was closed.")
+            self._serving.now = True
             return verb(volume_id, arguments)
         finally:
+            self._serving.now = False
             self._lock.release()
 
     def _answer_refresh(self, volume_id: str, _: Body) -> Body:

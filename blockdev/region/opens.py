@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -116,8 +115,7 @@ class OpenVerbs(Captures):
             if held is None:
                 return
             open_id = held.remove(handle)
-            if held.is_idle:
-                self._let_go(held)
+            self._let_go_if_idle(held)
             if open_id:
                 self._strike_open(open_id)
 
@@ -158,14 +156,8 @@ class OpenVerbs(Captures):
         held = self._held[volume_id]
         if not _is_copying_only(held):
             return {"refused": True}
-        # By another thread: to let go is to wait until nothing is served, this included.
-        threading.Thread(target=self._yield_volume, args=(held,), daemon=True).start()
+        self._unkeep(volume_id, held.copy_keeper)
         return {}
-
-    def _yield_volume(self, held: HeldVolume) -> None:
-        with self._lock:
-            if self._held.get(held.volume_id) is held and _is_copying_only(held):
-                self._unkeep(held.volume_id, held.copy_keeper)
 
     def _answer_credits(self, volume_id: str, _: Body) -> Body:
         return {"balance": self.credit_balance(volume_id)}
