@@ -9,7 +9,6 @@ thread does it and the loop goes on with the reads.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
@@ -86,8 +85,6 @@ class Gather:
         if expects_more and self._turns_left and not is_alone:
             self._turns_left -= 1
             self._held_before = held
-            # Who is to send the next request may be waiting for this very processor.
-            os.sched_yield()
             self._loop.call_soon(self._end_turn)
             return
         self._last_held = held
