@@ -41,12 +41,19 @@ from blockdev.volume_map import (
 RETRY_S: Final = 1.0
 """Between attempts to note that a snapshot failed, while the database cannot be written."""
 
+ATTEMPTS_MAX: Final = 3
+"""Such attempts by `Captures.wait`, without a thread."""
+
 FAILURES: Final = (DeviceError, OSError, sqlite3.Error, refs.NotPendingError)
 """What ends a snapshot and is no bug: media, database, somebody deleted it."""
 
 CLOSED: Final = (DeviceClosedError, sqlite3.ProgrammingError, RuntimeError)
 """What says that volume or store were closed under a copy, which the next open goes on with.
 (ProgrammingError and RuntimeError: of a closed connection, and of a pool that was shut down.)"""
+
+
+COMPLETED: Final = ("completed", "doomed")
+"""States of a snapshot whose map and rows are whole."""
 
 
 class TooManyPendingError(Exception):
@@ -66,7 +73,7 @@ class CopyPlan:
     background: bool = True
 
 
-@dataclass
+@dataclass(eq=False)
 class Pending:
     """A snapshot on its way.  `frozen`: all that it has to copy; `left`: what is not stored."""
 
@@ -99,7 +106,7 @@ class Captures:
         self._plan = plan
         self._pending: tuple[Pending, ...] = ()
         self._lock = threading.Lock()
-        self._begin_lock = threading.Lock()
+        self._begin_lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -125,17 +132,36 @@ class Captures:
             DeviceError, sqlite3.Error: it could not be noted durably; there is no snapshot.
         """
         with self._begin_lock:
+            self._settle_failed()
             if len(self._pending) >= PENDING_MAX:
                 raise TooManyPendingError(f"{PENDING_MAX} snapshots are pending already")
-            header = self._blocks.header
-            base_id, draft = self._begin_on_base(snapshot_id, header)
             try:
-                self._freeze(draft, header.free_slot(), base_id, header.base_id)
+                self._begin(snapshot_id)
+            except (KeyError, ValueError):
+                raise
             except BaseException:
-                with contextlib.suppress(*FAILURES):
-                    self._store.delete(snapshot_id)
+                self._undo_begin(snapshot_id)
                 raise
         self._start()
+
+    def _settle_failed(self) -> None:
+        """A new snapshot must not build on one that failed: writers store nothing for those."""
+        for pending in self._pending:
+            if pending.record.failed:
+                self._give_back(pending)
+
+    def _begin(self, snapshot_id: str) -> None:
+        header = self._blocks.header
+        base_id, draft = self._begin_on_base(snapshot_id, header)
+        frozen = self._freeze(draft, header.free_slot(), base_id, header.base_id)
+        with contextlib.suppress(*FAILURES):  # only the progress needs it
+            draft.expect(int.from_bytes(frozen, "little").bit_count())
+
+    def _undo_begin(self, snapshot_id: str) -> None:
+        """The point in time was not fixed.  If this fails, too, the next `resume` sees to it."""
+        with contextlib.suppress(*FAILURES):
+            Draft(self._store, snapshot_id).fail("its point in time was never fixed")
+            self._store.delete(snapshot_id)
 
     def _begin_on_base(self, snapshot_id: str, header: Header) -> tuple[str, Draft]:
         """A draft on the snapshot that changes are counted from; if that is gone, on the origin."""
@@ -147,7 +173,7 @@ class Captures:
                 return base_id, draft
         raise DeviceError(f"{header.origin_id} is gone, and blocks of the volume with it")
 
-    def _freeze(self, draft: Draft, slot: int, base_id: str, counted_from: str) -> None:
+    def _freeze(self, draft: Draft, slot: int, base_id: str, counted_from: str) -> bytearray:
         blocks = self._blocks
         blocks.map.clear_slot(slot)
         blocks.flush()  # while writers go on, so that little is left to do when they stand still
@@ -167,7 +193,7 @@ class Captures:
                 )
             )
             self._pending = (*self._pending, Pending(record, frozen, bytearray(frozen), draft))
-        draft.expect(int.from_bytes(frozen, "little").bit_count())
+        return frozen
 
     # Copy before write.
 
@@ -254,7 +280,7 @@ class Captures:
         self._pending = tuple(map(self._reopened, self._blocks.header.pending))
         for pending in self._pending:
             state = self._store.state_of(pending.snapshot_id)
-            if state == "completed":
+            if state in COMPLETED:
                 self._drop(pending)
             elif state != "pending" or pending.record.failed:
                 self._give_back(pending)
@@ -267,15 +293,24 @@ class Captures:
 
     def wait(self, timeout_s: float | None) -> bool:
         """Whether all snapshots were settled, completed or failed, within `timeout_s`."""
-        while not self._plan.background and self._pending:
-            self.step()
+        failures = 0
+        while not self._plan.background and self._pending and failures < ATTEMPTS_MAX:
+            failures = 0 if self.step() else failures + 1
         with self._changed:
+            if not self._plan.background:
+                return not self._pending
             return self._changed.wait_for(lambda: not self._pending, timeout_s)
 
-    def step(self) -> None:
-        """Without a thread: copy one batch of the oldest pending snapshot, or complete it."""
-        if self._pending:
-            self._advance(self._pending[0], batches_max=1)
+    def step(self) -> bool:
+        """Without a thread: copy one batch of the oldest pending snapshot, or complete it.
+
+        False if it failed, and not even that could be noted.
+        """
+        with contextlib.suppress(*FAILURES):
+            if self._pending:
+                self._advance(self._pending[0], batches_max=1)
+            return True
+        return False
 
     def stop(self) -> None:
         """End the thread, between two batches; what is pending stays so."""
@@ -323,7 +358,10 @@ class Captures:
                 raise
             except Exception as error:  # whatever it is: the volume and later snapshots go on
                 pending.reason = str(error) or type(error).__name__
-        self._give_back(pending)
+        if self._store.state_of(pending.snapshot_id) in COMPLETED:
+            self._drop(pending)  # the commit was done, and what came after it failed
+        else:
+            self._give_back(pending)
 
     def _copy(self, pending: Pending, batches_max: int | None) -> bool:
         """Store what is left, and complete; False if there is more to do, or it was given up."""
@@ -397,6 +435,8 @@ class Captures:
         The rows go first, then the bits: `resume` does the latter again after a crash.
         """
         with self._begin_lock, self._gate.shut():
+            if failed not in self._pending:  # somebody else was first
+                return
             at = self._pending.index(failed)
             heir = self._pending[at + 1] if at + 1 < len(self._pending) else None
             self._note_failure(failed, heir)

@@ -167,7 +167,8 @@ class SnapshotStore:
         """Make `snapshot_id` equal to `source_id` of this store or another one, and complete it.
 
         Within the store only rows and a map are written.  From another one, blocks that are
-        not here yet are read, verified and put; `progress` hears how many are done.
+        not here yet are read, verified and put; `progress` hears how many this call has put.
+        After a crash the same call again goes on with what is pending.
 
         Raises:
             KeyError: there is no such completed snapshot.

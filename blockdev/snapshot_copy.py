@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from blockdev import refs
@@ -27,8 +27,7 @@ def copy(
 ) -> None:
     """Make `snapshot_id` of `target` equal to `source_id`; see `SnapshotStore.copy`."""
     with source.open_map(source_id) as map_:
-        base_id = source_id if source is target else ""
-        draft = target.begin(snapshot_id, size_bytes=map_.size_bytes, base_id=base_id)
+        draft = _begin(target, snapshot_id, map_, source_id if source is target else "")
         try:
             if source is not target:
                 draft.expect(map_.blocks)
@@ -40,12 +39,31 @@ def copy(
             raise
 
 
+def _begin(target: SnapshotStore, snapshot_id: str, map_: SnapshotMap, base_id: str) -> Draft:
+    """A new draft, or the one of a copy that a crash interrupted."""
+    if target.state_of(snapshot_id) == "pending":
+        return target.draft(snapshot_id)
+    return target.begin(snapshot_id, size_bytes=map_.size_bytes, base_id=base_id)
+
+
 def _fill(
     draft: Draft, map_: SnapshotMap, source: SnapshotStore, progress: Callable[[int], None]
 ) -> None:
+    left = _left(map_, draft)
     done = 0
-    for batch in batches(map_.entries(), COPY_BLOCKS):
+    for batch in batches(left, COPY_BLOCKS):
         plains = source.get_blocks([digest for _, digest in batch])
         draft.put_many([(index, plain) for (index, _), plain in zip(batch, plains, strict=True)])
         done += len(batch)
         progress(done)
+
+
+def _left(map_: SnapshotMap, draft: Draft) -> Iterator[tuple[int, bytes]]:
+    """What of a map an interrupted copy has not stored; both are in order of the index."""
+    present = draft.entries(stored_only=True)
+    entry = next(present, None)
+    for index, digest in map_.entries():
+        while entry is not None and entry[0] < index:
+            entry = next(present, None)
+        if entry != (index, digest):
+            yield index, digest
