@@ -17,8 +17,10 @@ from blockdev.commands.common import (
     positive,
 )
 from blockdev.commands.output import print_json
+from blockdev.instance import ROOT_DEVICE
 from blockdev.model import BlockDeviceMapping, VolumeSpec
 from blockdev.service import Region
+from blockdev.volume import canonical_device
 
 _DEFAULT_IMAGE: Final = "ami-00000000000000000"
 _MAPPING_FIELDS: Final = 5
@@ -84,8 +86,13 @@ def mapping(text: str) -> BlockDeviceMapping:
         device,
         spec=_spec(snapshot_id, size, volume_type, iops),
         snapshot_id=snapshot_id,
-        delete_on_termination=delete != "false",
+        # By default, as on EC2, only the root volume goes with its instance.
+        delete_on_termination=delete == "true" if delete else _is_root(device),
     )
+
+
+def _is_root(device: str) -> bool:
+    return canonical_device(device) == canonical_device(ROOT_DEVICE)
 
 
 def _spec(snapshot_id: str, size: str, volume_type: str, iops: str) -> VolumeSpec:

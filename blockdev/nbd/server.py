@@ -14,6 +14,7 @@ from typing import Final
 
 from blockdev.clock import Clock, SystemClock
 from blockdev.device import BlockDevice
+from blockdev.errors import DeviceClosedError
 from blockdev.nbd.address import Address, TcpAddress, UnixAddress, listen
 from blockdev.nbd.connection import Connection
 from blockdev.nbd.exports import Export, Exports
@@ -120,6 +121,8 @@ class NbdServer:
                 continue
             try:
                 export.device.flush()
+            except DeviceClosedError as error:  # taken away by force: nothing is ours to flush
+                logger.warning("export %r was not flushed: %s", name, error)
             except Exception as error:
                 logger.error("export %r could not be flushed: %s", name, error)
                 failure = failure or error

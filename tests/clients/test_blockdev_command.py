@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ import pytest
 from blockdev.cli import main
 from blockdev.model import GIB
 from blockdev.service import Region
+from tests.clients.nbd_process import NbdProcess
+from tests.nbd_client import EPERM, ESHUTDOWN, FUA, LIST, READ, WRITE, RawClient
 
 MIB = 1024 * 1024
 
@@ -414,6 +417,64 @@ def test_mappings_are_read(run: Run) -> None:
     assert specs[found["/dev/sdg"]]["spec"]["volume_type"] == "io1"
     assert specs[found["/dev/sdg"]]["spec"]["iops"] == 100
     assert instance["disks"][0]["device"] == "/dev/sdb"
+
+
+def test_only_the_root_volume_goes_with_its_instance_by_default(run: Run) -> None:
+    words = ("--map", "/dev/xvda=:9", "--map", "/dev/sdf=:1", "--map", "/dev/sdg=:2:true")
+    instance_id = run("run-instance", *words)
+    run("terminate", instance_id)
+    assert [one["spec"]["size_gib"] for one in described(run, "volumes")] == [1]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_instance_s_disk_over_nbd_and_its_detachment(
+    run: Run, fail: Run, region_dir: Path, force: bool
+) -> None:
+    """While it is served, a detachment waits for the server; a forced one does not."""
+    volume_id = run("create", "--size", 1)
+    instance_id = run("run-instance")
+    assert "InvalidAttachment.NotFound" in fail("nbd", volume_id, "--instance", instance_id)
+    run("attach", volume_id, instance_id, "/dev/sdf")
+    server = NbdProcess(region_dir, volume_id, "--instance", instance_id)
+    try:
+        with RawClient(server.address) as client:
+            client.go()
+            client.write(0, b"of the instance", flags=FUA)
+            run("detach", volume_id, *(["--force"] if force else []))
+            [volume] = described(run, volume_id)
+            if force:
+                assert volume["state"] == "available"
+                assert client.ask(READ, 0, 15).error == ESHUTDOWN
+            else:
+                assert [one["state"] for one in volume["attachments"]] == ["busy"]
+                assert client.read(0, 15) == b"of the instance"
+    finally:
+        server.stop()
+    assert described(run, volume_id)[0]["state"] == "available"
+
+
+def test_nbd_refuses_writes_when_read_only(run: Run, region_dir: Path) -> None:
+    one, other = run("create", "--size", 1), run("create", "--size", 125, "--type", "st1")
+    server = NbdProcess(region_dir, one, other, "--read-only", "--no-throttle", "--no-delay")
+    try:
+        with RawClient(server.address) as client:
+            listed = [data[4:25].decode() for _, data in client.option(LIST)[:-1]]
+            assert listed == [one, other]
+            _, flags = struct.unpack(">QH", client.go(other)[0])
+            assert flags & 2, "read-only"
+            assert flags & 16, "rotational"
+            assert client.ask(WRITE, payload=b"x").error == EPERM
+    finally:
+        server.stop()
+
+
+def test_an_address_that_is_taken(run: Run, fail: Run, region_dir: Path) -> None:
+    volume_id, other = run("create", "--size", 1), run("create", "--size", 1)
+    server = NbdProcess(region_dir, volume_id)
+    try:
+        assert "--listen" in fail("nbd", other, "--listen", str(server.address))
+    finally:
+        server.stop()
 
 
 def test_help_and_version_need_no_region(
