@@ -84,8 +84,8 @@ class Regions:
     def names(self) -> list[str]:
         """The server's own region, then all others that anybody has used."""
         others = self._data_dir / "regions"
-        found = sorted(p.name for p in others.iterdir()) if others.is_dir() else []
-        return [self._home, *(name for name in found if name != self._home)]
+        found = sorted(path.name for path in others.iterdir()) if others.is_dir() else []
+        return [self._home, *(n for n in found if _NAME.fullmatch(n) and n != self._home)]
 
     def close(self) -> None:
         """Close them all; idempotent.  None is opened afterwards."""

@@ -53,6 +53,7 @@ _OF_EC2: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "TagLimitExceeded": ("ValidationException", "INVALID_TAG"),
     "InternalError": ("InternalServerException", ""),
+    "Unavailable": ("InternalServerException", ""),
 }
 
 

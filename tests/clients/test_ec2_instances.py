@@ -7,8 +7,10 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
 
+from tests.clients.endpoint import ServerProcess
 from tests.clients.errors import refused
 
 IMAGE = "ami-0123456789abcdef0"
@@ -203,6 +205,10 @@ def test_stop_start_reboot_terminate(ec2: Any) -> None:
     (stopped,) = described(ec2, *ids)
     assert stopped["State"] == {"Code": 80, "Name": "stopped"}
     assert stopped["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
+    for name, value in (("code", "Client.*"), ("message", "*shutdown")):
+        reasons = [{"Name": f"state-reason-{name}", "Values": [value]}]
+        found = ec2.describe_instances(Filters=reasons)["Reservations"]
+        assert ids[0] in [i["InstanceId"] for r in found for i in r["Instances"]]
     with refused(400, "IncorrectInstanceState"):
         ec2.reboot_instances(InstanceIds=ids)
     with refused(501, "UnsupportedOperation"):
@@ -346,3 +352,35 @@ def test_a_client_token_starts_once(ec2: Any) -> None:
     with refused(400, "IdempotentParameterMismatch"):
         ec2.run_instances(**asked | {"InstanceType": "c5.large"})
     ec2.terminate_instances(InstanceIds=[first])
+
+
+def test_the_objects_of_boto3(block_server: ServerProcess) -> None:
+    """`boto3.resource`, which reads what it needs out of the answers by itself."""
+    endpoint = block_server.endpoint
+    ec2 = boto3.resource(
+        "ec2",
+        endpoint_url=endpoint.url,
+        aws_access_key_id=endpoint.access_key,
+        aws_secret_access_key=endpoint.secret_key,
+        region_name=endpoint.region,
+    )
+    volume = ec2.create_volume(AvailabilityZone=ZONE, Size=1)
+    (instance,) = ec2.create_instances(
+        ImageId=IMAGE, MinCount=1, MaxCount=1, Placement={"AvailabilityZone": ZONE}
+    )
+    instance.wait_until_running()
+    volume.attach_to_instance(InstanceId=instance.id, Device="/dev/sdf")
+    assert volume.id in [attached.id for attached in instance.volumes.all()]
+    snapshot = volume.create_snapshot(Description="by an object")
+    snapshot.wait_until_completed()
+    assert snapshot.volume.id == volume.id
+    volume.detach_from_instance()
+    volume.reload()
+    assert volume.state == "available"
+    instance.create_tags(Tags=[{"Key": "a", "Value": "b"}])
+    instance.reload()
+    assert instance.tags == [{"Key": "a", "Value": "b"}]
+    instance.terminate()
+    instance.wait_until_terminated()
+    snapshot.delete()
+    volume.delete()

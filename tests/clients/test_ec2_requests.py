@@ -52,6 +52,9 @@ def send(
         return error.code, found[1].decode() if found else "", text
 
 
+IN_ZONE = {"AvailabilityZone": "us-east-1a", "Size": "1"}
+
+
 def test_the_error_document(block_server: ServerProcess) -> None:
     status, _, body = send(block_server, {"Action": "DescribeVolumes", "Colour": "<red>"})
     root = ET.fromstring(body)
@@ -77,6 +80,40 @@ def test_the_error_document(block_server: ServerProcess) -> None:
         (400, "InvalidParameterValue", {"Action": "DeleteVolume", "VolumeId": ""}),
         (400, "InvalidParameterValue", {"Action": "DescribeSnapshots", "SnapshotId.1": "x"}),
         (400, "InvalidInstanceID.Malformed", {"Action": "StopInstances", "InstanceId.1": "vol-1"}),
+        (
+            400,
+            "MissingParameter",
+            {"Action": "CreateTags", "ResourceId.1": "vol-1", "Tag.1.Value": "v"},
+        ),
+        (
+            400,
+            "MissingParameter",
+            {"Action": "DeleteTags", "ResourceId.1": "vol-1", "Tag.1.Value": "v"},
+        ),
+        (
+            400,
+            "MissingParameter",
+            {"Action": "CreateVolume", "TagSpecification.1.Tag.1.Key": "k", **IN_ZONE},
+        ),
+        (
+            400,
+            "InvalidParameterValue",
+            {
+                "Action": "CreateVolume",
+                "TagSpecification.1.ResourceType": "volume",
+                "TagSpecification.2.ResourceType": "volume",
+                **IN_ZONE,
+            },
+        ),
+        (
+            400,
+            "InvalidParameterValue",
+            {
+                "Action": "ResetSnapshotAttribute",
+                "SnapshotId": "snap-1",
+                "Attribute": "productCodes",
+            },
+        ),
     ],
 )
 def test_bad_forms(

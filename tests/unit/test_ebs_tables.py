@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from blockdev.model import ServiceError
+from objstore.auth import errors as auth
 from objstore.aws.http import Call
+from objstore.aws.regions import UnknownRegionError
 from objstore.ebs import reading, request, writing
 from objstore.ebs.errors import STATUSES, from_exception, to_reply
 from objstore.ebs.table import OPERATIONS, find
@@ -119,7 +121,13 @@ def test_reasons_are_the_models() -> None:
             "DEPENDENCY_SERVICE_QUOTA_EXCEEDED",
         ),
         (ServiceError("InternalError", "x"), "InternalServerException", ""),
+        (ServiceError("Unavailable", "x"), "InternalServerException", ""),
         (RuntimeError("a secret"), "InternalServerException", ""),
+        (auth.ExpiredTokenError(), "ExpiredTokenException", ""),
+        (auth.InvalidTokenError(), "UnrecognizedClientException", ""),
+        (auth.AuthorizationHeaderMalformedError("x"), "IncompleteSignatureException", ""),
+        (auth.RequestExpiredError(1, "a", "b"), "InvalidSignatureException", ""),
+        (UnknownRegionError("x"), "UnrecognizedClientException", ""),
     ],
 )
 def test_errors_of_the_region(error: Exception, name: str, reason: str) -> None:

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockdev.model import ServiceError
+from objstore.auth import errors as auth
 from objstore.ec2 import query
+from objstore.ec2.errors import from_exception
 from objstore.ec2.face import find_action
 from objstore.ec2.parameters import (
     BOOLEAN,
@@ -223,3 +225,25 @@ def test_text_that_xml_cannot_carry() -> None:
     assert is_text("tab\t line\n ä \U0001f600")
     assert not any(is_text(text) for text in ("\0", "\x1f", "\ud800", "\uffff"))
     assert escape("a\ud800b") == "a\ufffdb"
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("AuthFailure", auth.InvalidAccessKeyIdError("KEY")),
+        ("AuthFailure", auth.SignatureDoesNotMatchError("KEY", b"s", b"t")),
+        ("AuthFailure", auth.ContentSHA256MismatchError("a", "b")),
+        ("AuthFailure", auth.AccessDeniedError("not signed")),
+        ("RequestExpired", auth.RequestTimeTooSkewedError("a", "b", 900)),
+        ("RequestExpired", auth.RequestExpiredError(1, "a", "b")),
+        ("RequestExpired", auth.RequestNotYetValidError()),
+        ("IncompleteSignature", auth.AuthorizationHeaderMalformedError("no")),
+        ("IncompleteSignature", auth.HeadersNotSignedError(["x-amz-a"])),
+        ("IncompleteSignature", auth.UnsupportedSignatureError()),
+        ("InternalError", RuntimeError("a secret")),
+    ],
+)
+def test_errors_that_are_not_the_regions(code: str, error: Exception) -> None:
+    mapped = from_exception(error)
+    assert mapped.code == code
+    assert "secret" not in mapped.message

@@ -8,7 +8,7 @@ from typing import Final
 from blockdev.model import ServiceError, Snapshot
 from objstore.ec2 import filters, pages
 from objstore.ec2.action import Action, Job, action
-from objstore.ec2.errors import invalid_value, missing
+from objstore.ec2.errors import invalid_value
 from objstore.ec2.filters import Table, nothing
 from objstore.ec2.operations.common import (
     DRY_RUN,
@@ -131,9 +131,7 @@ def copy_snapshot(job: Job) -> Tree:
     if wanted and wanted != job.region.name:
         raise invalid_value(wanted, "DestinationRegion", f"This is {job.region.name}.")
     source_name, source_id = given.text("SourceRegion"), given.text("SourceSnapshotId")
-    source = job.regions.find(source_name) if source_name else None
-    if not source_name:
-        raise missing("SourceRegion")
+    source = job.regions.find(source_name)
     if source is None:
         raise ServiceError(
             "InvalidSnapshot.NotFound", f"The snapshot '{source_id}' does not exist."
