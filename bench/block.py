@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,11 +22,13 @@ from blockdev.clock import SystemClock
 from blockdev.credits import Limits, Rate
 from blockdev.device import BlockDevice, stack
 from blockdev.entropy import SeededEntropy
+from blockdev.file import FileDevice
 from blockdev.filters.delay import DelayDevice
 from blockdev.filters.metrics import MetricsDevice
 from blockdev.filters.passthrough import Passthrough
 from blockdev.filters.throttle import Budget, ThrottleDevice
 from blockdev.latency import NO_LATENCY
+from blockdev.live import LiveVolume
 from blockdev.memory import MemoryDevice
 from blockdev.model import GIB, MIB, VolumeSpec
 from blockdev.pattern import Pattern
@@ -211,6 +214,43 @@ def sequential_copy(size: Size) -> Iterator[Figure]:
     yield Figure("sequential copy, memory", span_bytes / bare_s / 1e6, "MB/s")
     yield Figure("the same through the stack", span_bytes / through_s / 1e6, "MB/s")
     yield Figure("ratio of the two", bare_s / through_s, "×", 0.8)
+
+
+@contextmanager
+def volume_beside_file(size: Size, size_bytes: int) -> Iterator[tuple[LiveVolume, FileDevice]]:
+    """A live volume and a file, full of the same data, in memory (tmpfs) if there is such."""
+    memory = Path("/dev/shm")
+    base = memory if memory.is_dir() else size.directory
+    with TemporaryDirectory(prefix="objstore-bench-", dir=base) as name, ExitStack() as undo:
+        folder = Path(name) / "vol-1"
+        LiveVolume.create(folder, size_bytes=size_bytes, volume="vol-1")
+        volume = LiveVolume.open(folder, clock=CLOCK)
+        undo.callback(volume.close)
+        file = FileDevice.open(Path(name) / "file", size_bytes=size_bytes)
+        undo.callback(file.close)
+        for device in (volume, file):
+            copier(filled(size_bytes), device, size_bytes)()
+            device.flush()
+        yield volume, file
+
+
+@case
+def an_open_volume(size: Size) -> Iterator[Figure]:
+    """All that lies between a client and the bytes of a volume, beside a bare file."""
+    span_bytes = 64 * MIB if size.calls >= 100_000 else MIB
+    with volume_beside_file(size, span_bytes) as (volume, file):
+        through = open_volume_stack(volume)
+        taken_s = best_s(random_reads(through, size.calls, span_bytes), size.rounds)
+        rate = size.calls / taken_s
+        yield Figure("4 KiB random reads, volume behind the stack", rate, "/s", 100_000)
+        target = filled(span_bytes)
+        file_s, through_s = paired_s(
+            copier(file, target, span_bytes),
+            copier(through, target, span_bytes),
+            max(2, size.copied_bytes // span_bytes),
+        )
+        yield Figure("sequential copy out of a file", span_bytes / file_s / 1e6, "MB/s")
+        yield Figure("out of a volume behind the stack, ratio", file_s / through_s, "×", 0.8)
 
 
 @case
