@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from bench.machine import calibrate, describe
+from bench.snapshots import figures
 from blockdev.clock import SystemClock
 from blockdev.credits import Limits, Rate
 from blockdev.device import BlockDevice, stack
@@ -251,6 +252,15 @@ def an_open_volume(size: Size) -> Iterator[Figure]:
         )
         yield Figure("sequential copy out of a file", span_bytes / file_s / 1e6, "MB/s")
         yield Figure("out of a volume behind the stack, ratio", file_s / through_s, "×", 0.8)
+
+
+@case
+def snapshots(size: Size) -> Iterator[Figure]:
+    """Making them, living with many of them, and coming back from one."""
+    full = size.calls >= 100_000
+    found = figures(size.directory, size.copied_bytes, size.calls, 200 if full else 3)
+    for measured in found:
+        yield Figure(*measured)
 
 
 @case
