@@ -86,6 +86,7 @@ class _Claim:
     timestamp: bytes
     query: bytes
     token: bytes | None
+    in_query: bool
 
 
 class ServiceAuthenticator:
@@ -152,7 +153,8 @@ class ServiceAuthenticator:
             scope, signed, signature = parse_authorization(authorization)
             timestamp = self._request_time(fields)
             token = fields.get(b"x-amz-security-token")
-            return _Claim(scope, signed, signature, timestamp, canonical_query(pairs), token)
+            query = canonical_query(pairs)
+            return _Claim(scope, signed, signature, timestamp, query, token, in_query=False)
         if authorization is not None:
             raise InvalidAuthArgumentError(
                 "Sign in the Authorization header or in the query, not in both.",
@@ -168,6 +170,7 @@ class ServiceAuthenticator:
             claim.timestamp,
             claim.canonical_query,
             claim.session_token,
+            in_query=True,
         )
 
     def _request_time(self, fields: dict[bytes, bytes]) -> bytes:
@@ -191,7 +194,9 @@ class ServiceAuthenticator:
             # Any region will do: the caller looks at the one that was signed for.
             claim.scope.check(claim.scope.region, self._service, claim.timestamp)
         except ScopeError as error:
-            raise query_error(error) from None
+            if claim.in_query:
+                raise query_error(error) from None
+            raise AuthorizationHeaderMalformedError(error.reason, error.details) from None
 
     def _check_token(self, credentials: Credentials, token: bytes | None) -> None:
         expected = credentials.session_token.encode()

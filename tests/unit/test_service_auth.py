@@ -108,8 +108,10 @@ def test_wrong_keys(clock: ManualClock) -> None:
 
 
 def test_a_signature_for_another_service(clock: ManualClock) -> None:
-    with pytest.raises(errors.MalformedRequestError):
+    with pytest.raises(errors.AuthorizationHeaderMalformedError):
         authenticate(clock, sign(clock, service="ebs"))
+    with pytest.raises(errors.AuthorizationQueryParametersError):
+        authenticate(clock, sign(clock, method="GET", body=b"", service="ebs", query=True))
 
 
 def test_headers_that_are_not_signed(clock: ManualClock) -> None:
