@@ -136,19 +136,26 @@ class UnitCounter:
         # For reads and for writes: where an I/O ended, and what its last unit has room for.
         self._room: tuple[dict[int, int], dict[int, int]] = ({}, {})
 
-    def count(self, offset_bytes: int, length_bytes: int, is_write: bool) -> int:
-        """How many units an I/O is, after all that came before it."""
+    def count(
+        self, offset_bytes: int, length_bytes: int, is_write: bool, ends_run: bool = False
+    ) -> int:
+        """How many units an I/O is, after all that came before it; `ends_run`: and before
+        what comes, which cannot be put together with it."""
         room = self._room[is_write]
         left = room.pop(offset_bytes, 0) - length_bytes
         units = 0
         if left < 0:
             units = -(left // self._unit_bytes)
             left += units * self._unit_bytes
-        if left and self._merges and length_bytes:
+        if left and self._merges and length_bytes and not ends_run:
             room[offset_bytes + length_bytes] = left
             if len(room) > MERGE_STREAMS:
                 del room[next(iter(room))]
         return units
+
+    def end_writes(self) -> None:
+        """Put nothing together with writes that came before this."""
+        self._room[True].clear()
 
     def foresee(self, offset_bytes: int, length_bytes: int, is_write: bool) -> int:
         """What `count` would say, without counting."""
@@ -182,11 +189,21 @@ class Meter:
         """Those in force."""
         return self._limits
 
-    def reserve(self, offset_bytes: int, length_bytes: int, is_write: bool, now_ns: int) -> int:
-        """Take what an I/O costs; returns when it may begin, in nanoseconds, `now_ns` or later."""
+    def reserve(
+        self,
+        offset_bytes: int,
+        length_bytes: int,
+        is_write: bool,
+        now_ns: int,
+        ends_run: bool = False,
+    ) -> int:
+        """Take what an I/O costs; returns when it may begin, in nanoseconds, `now_ns` or later.
+
+        `ends_run`: nothing is merged with it that comes after it.
+        """
         if now_ns >= self._scheduled_ns:
             self._apply_schedule()
-        units = self._counter.count(offset_bytes, length_bytes, is_write)
+        units = self._counter.count(offset_bytes, length_bytes, is_write, ends_run)
         moved = units * self._unit_bytes if self._whole_units else length_bytes
         io_cost, byte_cost = self._costs[is_write]
         ready_ns = self._ios.take(units * io_cost, now_ns)
@@ -200,6 +217,10 @@ class Meter:
             if self.snapshot_in_progress and self._whole_units:
                 ready_ns = max(ready_ns, self._baseline.take(moved, now_ns))
         return ready_ns
+
+    def end_writes(self) -> None:
+        """A flush: what was written before it is not merged with what is written after."""
+        self._counter.end_writes()
 
     def is_free(self, offset_bytes: int, length_bytes: int, is_write: bool, now_ns: int) -> bool:
         """Whether `reserve` would answer `now_ns`; takes nothing."""

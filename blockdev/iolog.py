@@ -30,7 +30,8 @@ MAX_OFFSET_BYTES: Final = 1 << _FILE_SHIFT
 
 _FILE_ACTIONS: Final = frozenset({"add", "open", "close", "unlink"})
 _IO_ACTIONS: Final = frozenset({"read", "write"})
-_FREE_ACTIONS: Final = frozenset({"sync", "datasync", "sync_file_range", "trim"})
+_SYNC_ACTIONS: Final = frozenset({"sync", "datasync"})
+_FREE_ACTIONS: Final = frozenset({"sync_file_range", "trim"})
 
 
 class IologError(ValueError):
@@ -39,12 +40,12 @@ class IologError(ValueError):
 
 @dataclass(slots=True)
 class Iolog:
-    """The I/Os of a log in its order.
+    """The I/Os of a log in its order, and its syncs as writes of no length.
 
     `asked_ns`: when each may begin, from the start of the log; never falling.
     `offsets_bytes`: with a number of its file above bit 50.
     `is_paced`: the times are when I/Os were asked for (version 3), not pauses (version 2).
-    `uncounted`: syncs and trims, which cost no I/O.
+    `count`: of reads and writes.
     """
 
     is_paced: bool
@@ -53,10 +54,7 @@ class Iolog:
     lengths_bytes: array[int] = field(default_factory=lambda: array("Q"))
     are_writes: bytearray = field(default_factory=bytearray)
     ends_bytes: dict[str, int] = field(default_factory=dict)
-    uncounted: int = 0
-
-    def __len__(self) -> int:
-        return len(self.are_writes)
+    count: int = 0
 
     @property
     def span_bytes(self) -> int:
@@ -64,7 +62,7 @@ class Iolog:
         return sum(self.ends_bytes.values())
 
     def ios(self) -> Iterator[tuple[int, int, int, int]]:
-        """Time asked in ns, offset, length, and 1 for a write."""
+        """Time asked in ns, offset, length (0 for a sync), and 1 for a write."""
         return zip(
             self.asked_ns, self.offsets_bytes, self.lengths_bytes, self.are_writes, strict=True
         )
@@ -88,7 +86,7 @@ def read_iolog(lines: Iterable[str], name: str) -> Iolog:
             reader.add(line)
         except IologError as error:
             raise IologError(f"{name}, line {number}: {error}") from None
-    if not reader.log:
+    if not reader.log.count:
         raise IologError(f"{name}: no read and no write in it")
     return reader.log
 
@@ -138,30 +136,35 @@ class _Reader:
 
     def _add_io(self, name: str, action: str, offset: int, length: int) -> None:
         if action in _IO_ACTIONS:
-            self._append(name, offset, length, action == "write")
+            self._add_transfer(name, offset, length, action == "write")
+        elif action in _SYNC_ACTIONS:
+            self._append(0, 0, True)
         elif action == "wait" and not self.log.is_paced:
             self._now_ns += offset * 1000
-        elif action in _FREE_ACTIONS:
-            self.log.uncounted += 1
         elif action == "wait":
             raise IologError("a version 3 log has timestamps and no wait")
-        else:
+        elif action not in _FREE_ACTIONS:
             raise IologError(f"unknown action {action[:40]!r}")
 
-    def _append(self, name: str, offset: int, length: int, is_write: bool) -> None:
+    def _add_transfer(self, name: str, offset: int, length: int, is_write: bool) -> None:
         log = self.log
         if length == 0:
             raise IologError("an I/O of no length")
         if offset + length > MAX_OFFSET_BYTES:
             raise IologError(f"reaches past {MAX_OFFSET_BYTES} bytes")
-        if len(log) >= MAX_IOS:
-            raise IologError(f"more than {MAX_IOS:,} I/Os")
-        log.asked_ns.append(self._now_ns)
-        log.offsets_bytes.append((self._file(name) << _FILE_SHIFT) + offset)
-        log.lengths_bytes.append(length)
-        log.are_writes.append(is_write)
+        self._append((self._file(name) << _FILE_SHIFT) + offset, length, is_write)
+        log.count += 1
         if offset + length > log.ends_bytes.get(name, 0):
             log.ends_bytes[name] = offset + length
+
+    def _append(self, offset: int, length: int, is_write: bool) -> None:
+        log = self.log
+        if len(log.are_writes) >= MAX_IOS:
+            raise IologError(f"more than {MAX_IOS:,} I/Os")
+        log.asked_ns.append(self._now_ns)
+        log.offsets_bytes.append(offset)
+        log.lengths_bytes.append(length)
+        log.are_writes.append(is_write)
 
 
 def _number(what: str, text: str) -> int:

@@ -151,6 +151,9 @@ def simulate(
             start_ns = asked_ns
         if start_ns >= ends_ns:
             break
+        if not length_bytes:
+            run.meter.end_writes()
+            continue
         if start_ns >= run.next_look_ns:
             run.look_at_credits(start_ns)
         ready_ns = reserve(offset_bytes, length_bytes, is_write != 0, start_ns)

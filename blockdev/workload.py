@@ -9,7 +9,7 @@ from typing import Final
 from blockdev.iolog import Iolog
 
 Io = tuple[int, int, int, int]
-"""Time asked in ns, offset, length, and 1 for a write."""
+"""Time asked in ns, offset, length, and 1 for a write; a length of 0 is a sync."""
 
 NEVER_NS: Final = 1 << 62
 
@@ -41,7 +41,7 @@ def from_iolog(log: Iolog, name: str, depth: int) -> Workload:
     """The log as a workload; one of version 2 keeps `depth` I/Os under way."""
     order = "at their times" if log.is_paced else "one after the other"
     return Workload(
-        title=f"{len(log):,} I/Os of {name}, {order}, depth {depth}",
+        title=f"{log.count:,} I/Os of {name}, {order}, depth {depth}",
         depth=depth,
         ios=log.ios,
         is_paced=log.is_paced,

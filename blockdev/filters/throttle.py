@@ -40,10 +40,25 @@ class Budget:
     def snapshot_in_progress(self, value: bool) -> None:
         self._meter.snapshot_in_progress = value
 
-    def reserve(self, offset_bytes: int, length_bytes: int, is_write: bool, now_ns: int) -> int:
-        """Take what an I/O costs; returns when it may begin, `now_ns` or later."""
+    def reserve(
+        self,
+        offset_bytes: int,
+        length_bytes: int,
+        is_write: bool,
+        now_ns: int,
+        ends_run: bool = False,
+    ) -> int:
+        """Take what an I/O costs; returns when it may begin, `now_ns` or later.
+
+        `ends_run`: nothing that comes after it is merged with it.
+        """
         with self._lock:
-            return self._meter.reserve(offset_bytes, length_bytes, is_write, now_ns)
+            return self._meter.reserve(offset_bytes, length_bytes, is_write, now_ns, ends_run)
+
+    def end_writes(self) -> None:
+        """A flush: what was written before it is not merged with what is written after."""
+        with self._lock:
+            self._meter.end_writes()
 
     def is_free(self, offset_bytes: int, length_bytes: int, is_write: bool, now_ns: int) -> bool:
         """Whether an I/O could begin at once; takes nothing."""
@@ -109,13 +124,20 @@ class ThrottleDevice(Passthrough):
 
     def write(self, offset_bytes: int, data: Buffer, *, fua: bool = False) -> None:
         length_bytes = data.nbytes if isinstance(data, memoryview) else len(data)
-        self._pay(offset_bytes, length_bytes, True)
+        # What has to be durable before its sender goes on cannot wait to be merged with more;
+        # plain writes can, as in the queue of a kernel until it flushes.
+        self._pay(offset_bytes, length_bytes, True, fua)
         self._below.write(offset_bytes, data, fua=fua)
 
     def write_zeroes(self, offset_bytes: int, length_bytes: int) -> None:
         """Costs what writing them would: EBS has no command for it."""
         self._pay(offset_bytes, length_bytes, True)
         self._below.write_zeroes(offset_bytes, length_bytes)
+
+    def flush(self) -> None:
+        """Costs nothing, but the writes before it can no longer be merged with later ones."""
+        self._budget.end_writes()
+        self._below.flush()
 
     def close(self) -> None:
         self._closed = True
@@ -130,11 +152,13 @@ class ThrottleDevice(Passthrough):
             and offset_bytes + length_bytes <= self._size_bytes
         )
 
-    def _pay(self, offset_bytes: int, length_bytes: int, is_write: bool) -> None:
+    def _pay(
+        self, offset_bytes: int, length_bytes: int, is_write: bool, ends_run: bool = False
+    ) -> None:
         """Wait for an I/O's turn; one that `below` will refuse has none."""
         if not self._costs(offset_bytes, length_bytes):
             return
         now_ns = self._now_ns()
-        ready_ns = self._reserve(offset_bytes, length_bytes, is_write, now_ns)
+        ready_ns = self._reserve(offset_bytes, length_bytes, is_write, now_ns, ends_run)
         if ready_ns > now_ns:
             self._sleep_until(ready_ns)

@@ -37,10 +37,11 @@ def test_version_3_has_times_and_files() -> None:
     assert list(log.ios()) == [
         (7_000, 4096, 512, 0),
         (12_000, b, 1024, 1),
+        (15_000, 0, 0, 1),
         (15_000, 8192, 100, 1),  # a time that goes back is no pause
     ]
     assert log.is_paced
-    assert log.uncounted == 1
+    assert log.count == 3
     assert log.span_bytes == 8292 + 1024
 
 
@@ -54,7 +55,7 @@ def test_version_2_has_waits() -> None:
     )
     assert [asked_ns for asked_ns, *_ in log.ios()] == [0, 500_000, 2_000_000]
     assert not log.is_paced
-    assert log.uncounted == 1
+    assert log.count == 3
 
 
 V2, V3 = "fio version 2 iolog\n", "fio version 3 iolog\n"
@@ -143,8 +144,10 @@ def test_what_is_recorded_is_read_back(
             device.flush()
         if action in ("read", "write", "fua", "zeroes"):
             expected.append((clock.monotonic_ns(), at, length, int(action != "read")))
+        if action in ("fua", "flush"):
+            expected.append((clock.monotonic_ns(), 0, 0, 1))
     device.close()
-    if not expected:
+    if not any(length for _, _, length, _ in expected):
         return
     found = entries(sink.getvalue())
     assert [entry[1:] for entry in found] == [entry[1:] for entry in expected]
@@ -209,10 +212,13 @@ def test_what_fio_writes_is_read(tmp_path: Path) -> None:
     )
     with (tmp_path / "log").open() as file:
         log = read_iolog(file, "log")
-    assert len(log) == 64
+    assert log.count == 64
     assert log.is_paced
-    assert {offset for _, offset, _, _ in log.ios()} == set(range(0, 256 * 1024, 4096))
-    assert 0 < sum(log.are_writes) < 64
+    assert {offset for _, offset, length, _ in log.ios() if length} == set(
+        range(0, 256 * 1024, 4096)
+    )
+    kinds = [(length > 0, is_write) for _, _, length, is_write in log.ios()]
+    assert {(True, 0), (True, 1), (False, 1)} == set(kinds)
 
 
 @pytest.mark.parametrize("version", [2, 3])

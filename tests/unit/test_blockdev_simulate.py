@@ -119,6 +119,20 @@ def test_an_iolog_is_replayed_at_its_times_or_one_after_the_other() -> None:
     assert outcome.elapsed_ns == outcome.latencies.total_ns
 
 
+def test_a_sync_ends_a_run_of_writes() -> None:
+    writes = [f"f write {n * 4096} 4096\n" for n in range(3_000)]
+    synced = [line for write in writes for line in (write, "f datasync 0 0\n")]
+    spent = []
+    for lines in (writes, synced):
+        log = read_iolog(["fio version 2 iolog\n", *lines], "log")
+        workload = from_iolog(log, "log", 1)
+        outcome = simulate(workload, limits(VolumeSpec("gp2", 1)), credit_share=0.5)
+        assert outcome.ios == 3_000
+        earned = 100 * outcome.elapsed_ns / NS_PER_S
+        spent.append(2_700_000 + earned - (outcome.credits_left or 0))
+    assert spent == pytest.approx([3_000 / 64, 3_000], abs=1)
+
+
 def test_it_says_what_the_filters_do(seed: int) -> None:
     """The same I/Os through the real throttle and delay on a manual clock: the same end."""
     figures = limits(VolumeSpec("gp2", 1))

@@ -43,6 +43,30 @@ def test_reads_writes_and_zeroes_wait_and_the_rest_does_not() -> None:
     assert clock.monotonic_ns() == 2 * NS_PER_S // 10
 
 
+def test_what_is_flushed_is_not_merged_with_what_comes_after() -> None:
+    device, clock = throttled()
+    for number in range(8):
+        device.write(number * 4096, b"x" * 4096)
+    assert clock.monotonic_ns() == 0
+    device.flush()
+    device.write(8 * 4096, b"x" * 4096)
+    assert clock.monotonic_ns() == NS_PER_S // 10
+    device.write(9 * 4096, b"x" * 4096)
+    assert clock.monotonic_ns() == NS_PER_S // 10
+
+
+def test_what_is_durable_at_once_is_not_merged_with_what_comes_after() -> None:
+    device, clock = throttled()
+    device.write(0, b"x" * 4096)
+    device.write(4096, b"x" * 4096, fua=True)  # still of the first one's unit
+    assert clock.monotonic_ns() == 0
+    device.write(8192, b"x" * 4096, fua=True)
+    assert clock.monotonic_ns() == NS_PER_S // 10
+    device.read_into(0, bytearray(4096))
+    device.read_into(4096, bytearray(4096))
+    assert clock.monotonic_ns() == 2 * NS_PER_S // 10  # reads go on in their own run
+
+
 def test_what_is_refused_costs_nothing() -> None:
     device, clock = throttled()
     for at in (-1, GIB, GIB - 1):
