@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from blockdev import BlockDevice, DeviceError
+from blockdev import BlockDevice, DeviceError, SystemClock
 from objstore.config import StoreConfig
 from objstore.engine.compaction import heal_log_segment, segments_of, verified_pieces
 from objstore.engine.core import Core, tail_of
@@ -22,14 +22,16 @@ from objstore.engine.extents import span
 from objstore.engine.opening import (
     Folder,
     discard_index,
-    load_superblock,
     mark,
     open_device,
+    open_folder,
     prepare,
     replay_into,
 )
 from objstore.engine.recovery import LogMap, RebuildReport, Replay
 from objstore.engine.sharing import FileLock
+from objstore.engine.superblock import load_superblock, superblock_problems
+from objstore.entropy import SystemEntropy
 from objstore.errors import CorruptionError, StoreError, StoreLockedError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
@@ -52,25 +54,40 @@ class Problem:
         return f"{self.where}: {self.what}"
 
 
-def check_store(path: str | os.PathLike[str]) -> list[Problem]:
+def check_store(
+    path: str | os.PathLike[str], *, device: BlockDevice | None = None
+) -> list[Problem]:
     """Check the store in folder `path`; an empty list says that all is whole.
 
     May run while other processes serve the store: it checks the state it finds
-    when it begins, and keeps that from being overwritten meanwhile.
+    when it begins, and keeps that from being overwritten meanwhile.  Nothing that is
+    damaged is mended.
+
+    `device`: what the store is on, if not on the folder's own file; it stays open.
 
     Raises:
         StoreError: the folder cannot be opened as a store at all.
     """
     from objstore.engine.store import ObjectStore
 
-    if not Folder(Path(path)).device.exists():
-        raise StoreError(f"{os.fspath(path)!r} holds no store: there is no file 'device' in it")
+    _check_is_store(path, device)
+    folder = Folder(Path(path))
+    config, clock, entropy = StoreConfig(maintenance_interval_s=0), SystemClock(), SystemEntropy()
     try:
-        store = ObjectStore.open(path, config=StoreConfig(maintenance_interval_s=0))
+        opened = open_folder(folder, config, clock, entropy, device, mends=False)
     except CorruptionError as error:
-        return [Problem("log", str(error))]
+        return [Problem("store", str(error))]
+    store = ObjectStore._join(opened, folder, config, clock, entropy, create_buckets=False)
     with store:
         return store.check()
+
+
+def _check_is_store(path: str | os.PathLike[str], device: BlockDevice | None) -> None:
+    """Raise `StoreError` where there is none, before anything is made there."""
+    if device is None and not Folder(Path(path)).device.exists():
+        raise StoreError(f"{os.fspath(path)!r} holds no store: there is no file 'device' in it")
+    if device is not None and load_superblock(device) is None:
+        raise StoreError("the device is blank: there was never a store on it")
 
 
 def check_core(core: Core) -> list[Problem]:
@@ -80,12 +97,19 @@ def check_core(core: Core) -> list[Problem]:
     core.slots.pin(pin)
     try:
         with core.index.read() as txn:
-            problems = list(_check_log(core, txn))
+            problems = list(_check_superblock(core))
+            problems += _check_log(core, txn)
             problems += _check_extents(core, txn)
             problems += _check_segments(core, txn)
             return problems
     finally:
         core.slots.unpin(pin)
+
+
+def _check_superblock(core: Core) -> Iterator[Problem]:
+    """Both copies are there, and are those that the store was opened with."""
+    for text in superblock_problems(core.device, core.superblock):
+        yield Problem("superblock", text)
 
 
 def _check_log(core: Core, txn: ReadTransaction) -> Iterator[Problem]:
@@ -202,48 +226,55 @@ def _check_segments(core: Core, txn: ReadTransaction) -> Iterator[Problem]:
             yield Problem("segments", f"segment {segment} reaches past the device")
 
 
-def rebuild_index(path: str | os.PathLike[str]) -> RebuildReport:
+def rebuild_index(
+    path: str | os.PathLike[str], *, device: BlockDevice | None = None
+) -> RebuildReport:
     """Throw the index and its checkpoints away and make the index anew from the log.
 
     Damage does not end it: what can be read is taken, and the report lists the rest.
+
+    `device`: what the store is on, if not on the folder's own file; it stays open.
 
     Raises:
         StoreLockedError: a process has the store open.
         StoreError: there is no store.
     """
+    _check_is_store(path, device)
     folder = Folder(Path(path))
-    if not folder.device.exists():
-        raise StoreError(f"{os.fspath(path)!r} holds no store: there is no file 'device' in it")
     folder.make()
     lock = FileLock(folder.run / "lock")
     try:
         if not lock.try_exclusive():
             raise StoreLockedError("a process has this store open; stop it first")
         config = StoreConfig()
-        device = open_device(folder, config)
+        opened = device or open_device(folder, config)
         try:
-            report = rebuild(folder, device, config)
+            report = rebuild(folder, opened, config)
         finally:
-            device.close()
+            if device is None:
+                opened.close()
     finally:
         lock.close()
     if report.damaged_segments:
-        heal(path, report.damaged_segments)
+        heal(path, report.damaged_segments, device)
     return report
 
 
-def heal(path: str | os.PathLike[str], segments: Iterable[int]) -> None:
+def heal(
+    path: str | os.PathLike[str], segments: Iterable[int], device: BlockDevice | None = None
+) -> None:
     """Write what could be read of damaged log segments again, and give them up."""
     from objstore.engine.store import ObjectStore
 
-    with ObjectStore.open(path, config=StoreConfig(maintenance_interval_s=0)) as store:
+    config = StoreConfig(maintenance_interval_s=0)
+    with ObjectStore.open(path, config=config, device=device) as store:
         for segment in sorted(segments):
             heal_log_segment(store._core, segment)
 
 
 def rebuild(folder: Folder, device: BlockDevice, config: StoreConfig) -> RebuildReport:
     """As `rebuild_index`, on a device that is open, under the exclusive lock."""
-    superblock = load_superblock(device)
+    superblock = load_superblock(device, mends=True)
     if superblock is None:
         raise StoreError("the device is blank: there was never a store on it")
     discard_index(folder)

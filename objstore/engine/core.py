@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from blockdev import BlockDevice, Clock, DeviceError, DeviceFullError
 from objstore.config import MAX_KEY_BYTES, StoreConfig
@@ -26,6 +27,8 @@ from objstore.index import keys, schema
 from objstore.index.base import Index, IndexFullError, ReadTransaction
 from objstore.index.schema import BucketBody, Tail
 from objstore.log.format import Layout, Record, Superblock
+
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(slots=True)
@@ -62,6 +65,33 @@ class Core:
             if not self.make_room():
                 raise
             return self.committer.commit(operation)
+
+    def submit(
+        self,
+        operation: Operation,
+        outcome: Callable[[Sequence[Record]], Outcome],
+        done: Callable[[Outcome | None, BaseException | None], None],
+        hold: bool,
+    ) -> None:
+        """As `commit`, in the background; `done` is given the `outcome` of the records."""
+
+        def ended(records: Sequence[Record], error: BaseException | None) -> None:
+            if error is None:
+                done(outcome(records), None)
+            elif isinstance(error, StoreFullError):
+                self.hash_pool().submit(again)
+            else:
+                done(None, error)
+
+        def again() -> None:
+            try:
+                value = outcome(self.commit(operation))
+            except BaseException as error:
+                done(None, error)
+            else:
+                done(value, None)
+
+        self.committer.submit(operation, ended, hold=hold)
 
     def reclaim(self) -> int:
         """Give back at once what was freed; the number of segments.

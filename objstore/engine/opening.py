@@ -28,6 +28,7 @@ from objstore.engine import checkpoint
 from objstore.engine.checkpoint import sync_folder, write_synced
 from objstore.engine.recovery import RebuildReport, Replay, put_initial_rows
 from objstore.engine.sharing import FileLock
+from objstore.engine.superblock import load_superblock
 from objstore.entropy import Entropy
 from objstore.errors import CorruptionError, StoreError, StoreLockedError, StoreUnavailableError
 from objstore.index import keys
@@ -37,11 +38,9 @@ from objstore.index.schema import Tail
 from objstore.log.format import (
     SEGMENTS_START_BYTES,
     SUPERBLOCK_COPIES,
-    FormatError,
     Layout,
     Superblock,
 )
-from objstore.log.reader import read_superblock
 
 _LOG = logging.getLogger("objstore.recovery")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -110,8 +109,12 @@ def open_folder(
     clock: Clock,
     entropy: Entropy,
     device: BlockDevice | None,
+    *,
+    mends: bool = True,
 ) -> Opened:
     """Open the store in `folder`, making or recovering it first if need be.
+
+    `mends`: write a damaged copy of the superblock again.
 
     Raises:
         StoreLockedError: another process has been recovering it for a minute.
@@ -127,15 +130,16 @@ def open_folder(
         try:
             report = None
             if is_alone:
-                superblock = load_superblock(device) or make(device, config, clock, entropy)
+                superblock = load_superblock(device, mends=mends)
+                if superblock is None:
+                    superblock = make(device, config, clock, entropy)
                 if not can_trust_index(folder, superblock) or not is_usable(folder, config):
                     report = recover(folder, device, superblock, config)
                 mark(folder, superblock, is_clean=False)
                 _share(lock, clock)
             else:
-                loaded = load_superblock(device)
-                assert loaded is not None, "whoever holds the lock has made the store"
-                superblock = loaded
+                superblock = load_superblock(device, mends=mends)
+                assert superblock is not None, "whoever holds the lock has made the store"
             try:
                 index = open_index(folder, config)
             except IndexUnusableError as error:
@@ -174,18 +178,6 @@ def open_device(folder: Folder, config: StoreConfig) -> BlockDevice:
     if folder.device.exists() and folder.device.stat().st_size:
         return FileDevice.open(folder.device)
     return FileDevice.open(folder.device, size_bytes=config.device_bytes)
-
-
-def load_superblock(device: BlockDevice) -> Superblock | None:
-    """The device's superblock; None on a device of zeroes.
-
-    Raises:
-        CorruptionError: there is something else on the device, or it is damaged.
-    """
-    try:
-        return read_superblock(device)
-    except FormatError as error:
-        raise CorruptionError(f"this device holds no store that can be opened: {error}") from error
 
 
 def make(device: BlockDevice, config: StoreConfig, clock: Clock, entropy: Entropy) -> Superblock:

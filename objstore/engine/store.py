@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, TypeAlias, TypeVar
+from typing import BinaryIO, Self, TypeAlias
 
 from blockdev import BlockDevice, Buffer, Clock, SystemClock
 from objstore.config import StoreConfig
 from objstore.engine import buckets, copy, delete, get, listing, multipart, put
 from objstore.engine.check import Problem, check_core
-from objstore.engine.commit import Committer, Operation
 from objstore.engine.core import Core
-from objstore.engine.flush import FlushGate
 from objstore.engine.get import ObjectReader
 from objstore.engine.maintenance import Maintenance, MaintenanceReport
+from objstore.engine.membership import join, leave
 from objstore.engine.multipart import PartStream
-from objstore.engine.opening import Folder, Opened, mark, open_folder
+from objstore.engine.opening import Folder, Opened, open_folder
 from objstore.engine.put import PutStream
 from objstore.engine.recovery import RebuildReport
-from objstore.engine.sharing import Slots, SoleLock
-from objstore.engine.space import Space, reap_leases
 from objstore.entropy import Entropy, SystemEntropy
 from objstore.errors import (
     InvalidArgumentError,
     NoSuchBucketError,
     StoreClosedError,
-    StoreError,
     StoreFullError,
 )
-from objstore.log.format import Layout, Record
 from objstore.model import (
     DEFAULT_ATTRIBUTES,
     NO_CONDITIONS,
@@ -56,7 +50,6 @@ Problems: TypeAlias = list[Problem]
 DeleteResults: TypeAlias = list[DeleteResult]
 Done: TypeAlias = Callable[[ObjectInfo | None, BaseException | None], None]
 DeleteDone: TypeAlias = Callable[[DeleteResult | None, BaseException | None], None]
-Outcome = TypeVar("Outcome")
 
 
 class ObjectStore:
@@ -111,16 +104,10 @@ class ObjectStore:
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
         folder = Folder(Path(path))
         opened = open_folder(folder, config, clock, entropy, device)
-        try:
-            return cls._share(opened, folder, config, clock, entropy, create_buckets)
-        except BaseException as error:
-            opened.release()
-            if isinstance(error, OSError):
-                raise StoreFullError(f"the store cannot be opened: {error}") from error
-            raise
+        return cls._join(opened, folder, config, clock, entropy, create_buckets)
 
     @classmethod
-    def _share(
+    def _join(
         cls,
         opened: Opened,
         folder: Folder,
@@ -129,29 +116,16 @@ class ObjectStore:
         entropy: Entropy,
         create_buckets: bool,
     ) -> ObjectStore:
-        """Join the processes that have the store open."""
-        layout = Layout.of(opened.superblock)
-        slots = Slots(folder.run / "slots")
-        space_path = folder.path if opened.owns_device else None
-        core = Core(
-            opened.device,
-            opened.index,
-            opened.superblock,
-            layout,
-            config,
-            clock,
-            entropy,
-            slots,
-            Space(opened.device, opened.index, layout, slots),
-            Committer(opened.device, opened.index, opened.superblock, config, clock, space_path),
-            FlushGate(opened.device),
-            SoleLock(folder.run / "maintenance"),
-            create_buckets,
-        )
-        reap_leases(core.index, slots, own=True)
-        store = cls(core, opened, folder)
-        store._maintenance.start()
-        return store
+        try:
+            core = join(opened, folder, config, clock, entropy, create_buckets)
+            store = cls(core, opened, folder)
+            store._maintenance.start()
+            return store
+        except BaseException as error:
+            opened.release()
+            if isinstance(error, OSError):
+                raise StoreFullError(f"the store cannot be opened: {error}") from error
+            raise
 
     @property
     def config(self) -> StoreConfig:
@@ -180,18 +154,7 @@ class ObjectStore:
             return
         self._is_closed = True
         self._maintenance.stop()
-        core, opened = self._core, self._opened
-        core.committer.close()
-        core.close_pool()
-        with contextlib.suppress(StoreError):
-            core.space.end_all()
-        if opened.lock.try_exclusive():  # the last one out
-            with contextlib.suppress(OSError):
-                core.index.sync()
-                mark(self._folder, opened.superblock, is_clean=True)
-        core.slots.close()
-        core.maintenance_lock.close()
-        opened.release()
+        leave(self._core, self._opened, self._folder)
 
     def __enter__(self) -> Self:
         return self
@@ -318,8 +281,7 @@ class ObjectStore:
         """
         core = self._open_core()
         operation = put.small_put(core, bucket, key, body, attributes, conditions, checksums, md5)
-
-        self._submit(operation, lambda records: put.put_info(operation, records[0]), done, hold)
+        core.submit(operation, lambda records: put.put_info(operation, records[0]), done, hold)
 
     def submit_delete(self, bucket: str, key: str, done: DeleteDone, *, hold: bool = False) -> None:
         """As `delete`, in the background; `done` and `hold` as for `submit_put`.
@@ -327,36 +289,9 @@ class ObjectStore:
         Raises:
             StoreUnavailableError: too many writes are waiting, or the store is closed.
         """
-        operation = delete.DeleteObjects(self._open_core(), bucket, [key])
-        self._submit(operation, lambda records: DeleteResult(key, bool(records)), done, hold)
-
-    def _submit(
-        self,
-        operation: Operation,
-        outcome: Callable[[Sequence[Record]], Outcome],
-        done: Callable[[Outcome | None, BaseException | None], None],
-        hold: bool,
-    ) -> None:
-        """Commit in the background; a store that is full first makes sure that it really is."""
         core = self._open_core()
-
-        def ended(records: Sequence[Record], error: BaseException | None) -> None:
-            if error is None:
-                done(outcome(records), None)
-            elif isinstance(error, StoreFullError):
-                core.hash_pool().submit(again)
-            else:
-                done(None, error)
-
-        def again() -> None:
-            try:
-                value = outcome(core.commit(operation))
-            except BaseException as error:
-                done(None, error)
-            else:
-                done(value, None)
-
-        core.committer.submit(operation, ended, hold=hold)
+        operation = delete.DeleteObjects(core, bucket, [key])
+        core.submit(operation, lambda records: DeleteResult(key, bool(records)), done, hold)
 
     def commit_held(self) -> None:
         """Commit, on this thread, what was submitted to be held.

@@ -42,6 +42,10 @@ class FormatError(Exception):
     """Bytes that are not what this format says; where they are is in the text."""
 
 
+class UnknownFormatError(FormatError):
+    """Bytes that are whole, and of a format that this release does not know."""
+
+
 def align_up(value: int, alignment: int = ALIGNMENT_BYTES) -> int:
     return -(-value // alignment) * alignment
 
@@ -76,14 +80,21 @@ class Superblock(NamedTuple):
 
     @classmethod
     def unpack(cls, data: Buffer) -> Superblock:
-        """Raises `FormatError` unless `data` is a whole superblock of a known version."""
+        """Read a superblock.
+
+        Raises:
+            UnknownFormatError: it is whole, and of another version.
+            FormatError: `data` is no whole superblock.
+        """
         magic, version, _flags, *fields = _SUPERBLOCK.unpack_from(data)
         if magic != SUPERBLOCK_MAGIC:
             raise FormatError("no superblock: this device holds no store")
-        if version != FORMAT_VERSION:
-            raise FormatError(f"store format {version}; this release reads {FORMAT_VERSION}")
         (check,) = _CHECK.unpack_from(data, _SUPERBLOCK.size)
-        if check != xxh3_64_intdigest(bytes(data[: _SUPERBLOCK.size])):
+        is_whole = check == xxh3_64_intdigest(bytes(data[: _SUPERBLOCK.size]))
+        if version != FORMAT_VERSION:
+            kind = UnknownFormatError if is_whole else FormatError
+            raise kind(f"store format {version}; this release reads {FORMAT_VERSION}")
+        if not is_whole:
             raise FormatError("the superblock does not match its checksum")
         return cls(*fields)
 

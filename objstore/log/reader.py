@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from blockdev import BlockDevice
+from blockdev import BlockDevice, DeviceIOError
 from objstore.log.format import (
     ALIGNMENT_BYTES,
     BATCH_HEAD_BYTES,
@@ -17,6 +17,7 @@ from objstore.log.format import (
     Record,
     SegmentHead,
     Superblock,
+    UnknownFormatError,
     batch_seed,
     parse_records,
     payload_is_whole,
@@ -49,27 +50,62 @@ def read_bytes(device: BlockDevice, offset_bytes: int, length_bytes: int) -> byt
     return buffer
 
 
+class SuperblockCopies(NamedTuple):
+    """What the two copies of the superblock say.
+
+    `superblock`: None on a device of zeroes.  `damaged`: by their places, the copies that
+    should be written again, and what is wrong with them in words.
+    """
+
+    superblock: Superblock | None
+    damaged: dict[int, str]
+
+
+def read_superblock_copies(device: BlockDevice) -> SuperblockCopies:
+    """Both copies of the superblock; one that is whole is enough.
+
+    Raises:
+        FormatError: neither copy is whole, or they are of different stores, or one is
+            whole and of a format that is unknown.
+    """
+    if device.geometry.size_bytes < ALIGNMENT_BYTES:
+        raise FormatError("the device is too small for a store")
+    whole: list[Superblock] = []
+    damaged: dict[int, str] = {}
+    is_blank = True
+    for offset_bytes in SUPERBLOCK_COPIES:
+        if offset_bytes + ALIGNMENT_BYTES > device.geometry.size_bytes:
+            continue
+        try:
+            data = read_bytes(device, offset_bytes, ALIGNMENT_BYTES)
+            if not any(data):
+                damaged[offset_bytes] = "blank"
+                continue
+            is_blank = False
+            whole.append(Superblock.unpack(data))
+        except UnknownFormatError:
+            raise
+        except (FormatError, DeviceIOError) as error:
+            is_blank = False
+            damaged[offset_bytes] = str(error)
+    if not whole and is_blank:
+        return SuperblockCopies(None, {})
+    if not whole:
+        texts = "; ".join(f"at byte {offset}: {text}" for offset, text in damaged.items())
+        raise FormatError(f"no copy of the superblock is whole ({texts})")
+    if whole[0] != whole[-1]:
+        names = " and ".join(copy.store_id.hex() for copy in whole)
+        raise FormatError(f"the copies of the superblock are of different stores ({names})")
+    return SuperblockCopies(whole[0], damaged)
+
+
 def read_superblock(device: BlockDevice) -> Superblock | None:
     """The superblock, from whichever copy is whole; None on a device of zeroes.
 
     Raises:
-        FormatError: neither copy is whole, or the format is unknown.
+        FormatError: as `read_superblock_copies`.
     """
-    if device.geometry.size_bytes < ALIGNMENT_BYTES:
-        raise FormatError("the device is too small for a store")
-    failure: FormatError | None = None
-    for offset_bytes in SUPERBLOCK_COPIES:
-        if offset_bytes + ALIGNMENT_BYTES > device.geometry.size_bytes:
-            continue
-        data = read_bytes(device, offset_bytes, ALIGNMENT_BYTES)
-        try:
-            return Superblock.unpack(data)
-        except FormatError as error:
-            if any(data):
-                failure = failure or error
-    if failure is not None:
-        raise failure
-    return None
+    return read_superblock_copies(device).superblock
 
 
 def read_segment_head(
