@@ -1,4 +1,4 @@
-"""The EBS direct APIs: snapshots read and written block by block.
+"""The EBS direct APIs that write: StartSnapshot, PutSnapshotBlock, CompleteSnapshot.
 
 Errors are those of the ``ebs`` service model of botocore: ValidationException,
 ResourceNotFoundException and ConflictException with their reasons.  Blocks are 512 KiB;
@@ -13,17 +13,24 @@ from contextlib import contextmanager
 from typing import Final
 
 from blockdev.errors import DeviceError
-from blockdev.model import GIB, SNAPSHOT_BLOCK_BYTES, ServiceError, Snapshot
+from blockdev.model import GIB, SNAPSHOT_BLOCK_BYTES, Snapshot
 from blockdev.refs import NotPendingError
 from blockdev.region.base import Surroundings
-from blockdev.region.captures import TIMED_OUT, Captures
+from blockdev.region.captures import TIMED_OUT
 from blockdev.region.copies import COPIED_VOLUME
 from blockdev.region.database import Connection
+from blockdev.region.direct_errors import (
+    as_direct_errors,
+    internal,
+    invalid,
+    not_found,
+    not_writable,
+)
+from blockdev.region.direct_reading import DirectReads
 from blockdev.region.jobs import map_statuses
 from blockdev.region.rows import Row
 from blockdev.region.snapshots import check_description, check_snapshot_room
 from blockdev.region.volumes import DEFAULT_KEY
-from blockdev.snapshot_map import SnapshotMap
 
 TIMEOUT_MINUTES: Final = (10, 4320)
 """StartSnapshot, Timeout [B]: 10 to 4,320 minutes, 60 if none is given."""
@@ -34,14 +41,12 @@ MAX_SIZE_GIB: Final = 65_536
 _MINUTE_NS: Final = 60 * 10**9
 
 
-class DirectVerbs(Captures):
+class DirectVerbs(DirectReads):
     """StartSnapshot, PutSnapshotBlock, CompleteSnapshot, and reading."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         super().__init__(surroundings)
         self._puts: dict[tuple[str, int], bytes] = {}
-
-    # Writing.
 
     def start_snapshot(
         self,
@@ -75,7 +80,7 @@ class DirectVerbs(Captures):
             "encrypted": encrypted,
         }
         key = (kms_key_id or DEFAULT_KEY) if encrypted else ""
-        with _as_direct_errors(), self._write() as (connection, now_ns):
+        with as_direct_errors(), self._write() as (connection, now_ns):
             parent = self._parent(connection, now_ns, parent_snapshot_id, volume_size_gib)
             (snapshot_id,), is_new = self._once(
                 connection,
@@ -104,21 +109,21 @@ class DirectVerbs(Captures):
                 InternalServerException (the block store failed).
         """
         if len(data) != SNAPSHOT_BLOCK_BYTES:
-            raise _invalid(
+            raise invalid(
                 "INVALID_PARAMETER_VALUE",
                 f"A block has {SNAPSHOT_BLOCK_BYTES} bytes, not {len(data)}.",
             )
         row = self._writable(snapshot_id)
         if not 0 <= index < row["volume_size_gib"] * GIB // SNAPSHOT_BLOCK_BYTES:
-            raise _invalid("INVALID_BLOCK", f"The snapshot has no block {index}.")
+            raise invalid("INVALID_BLOCK", f"The snapshot has no block {index}.")
         sha256 = hashlib.sha256(data).digest()
         with self._putting((snapshot_id, index), sha256):
             try:
                 self._store.draft(snapshot_id).put(index, data)
             except (NotPendingError, KeyError) as error:
-                raise _not_writable(snapshot_id) from error
+                raise not_writable(snapshot_id) from error
             except DeviceError as error:
-                raise _internal(error) from error
+                raise internal(error) from error
         with self._write() as (connection, now_ns):
             connection.execute(
                 "INSERT OR REPLACE INTO direct_blocks SELECT snapshot_id, ?, ? FROM snapshots"
@@ -152,83 +157,23 @@ class DirectVerbs(Captures):
                 (snapshot_id,),
             ).fetchall()
         if len(written) != changed_blocks_count:
-            raise _invalid(
+            raise invalid(
                 "INVALID_PARAMETER_VALUE",
                 f"{len(written)} blocks were written, not {changed_blocks_count}.",
             )
         linear = hashlib.sha256(b"".join(one["sha256"] for one in written)).digest()
         if checksum is not None and checksum != linear:
-            raise _invalid("INVALID_PARAMETER_VALUE", "The checksum does not match the blocks.")
+            raise invalid("INVALID_PARAMETER_VALUE", "The checksum does not match the blocks.")
         try:
             self._store.draft(snapshot_id).complete()
         except NotPendingError as error:
-            raise _not_writable(snapshot_id) from error
+            raise not_writable(snapshot_id) from error
         except (DeviceError, ValueError) as error:
-            raise _internal(error) from error
+            raise internal(error) from error
         self._note_completions()
         with self._database.write() as connection:
             connection.execute("DELETE FROM direct_blocks WHERE snapshot_id = ?", (snapshot_id,))
         return "completed"
-
-    # Reading.
-
-    def list_snapshot_blocks(
-        self, snapshot_id: str, *, start_index: int = 0
-    ) -> Iterator[tuple[int, bytes]]:
-        """Index and digest (XXH3-128) of each block that a snapshot holds, in order.
-
-        The arguments are checked by the call; no transaction is open while it is walked.
-
-        Raises:
-            ServiceError: ResourceNotFoundException, ValidationException (INVALID_SNAPSHOT_ID:
-                not completed, or archived).
-        """
-        self._readable(snapshot_id)
-        map_ = self._open_map(snapshot_id)
-
-        def blocks() -> Iterator[tuple[int, bytes]]:
-            with map_:
-                yield from map_.entries(start_index)
-
-        return blocks()
-
-    def list_changed_blocks(
-        self, first_snapshot_id: str | None, second_snapshot_id: str, *, start_index: int = 0
-    ) -> Iterator[tuple[int, bytes | None, bytes | None]]:
-        """Where two snapshots of one lineage differ: index, digest in the first, in the second.
-
-        None stands for a block that is not there.  Without a first one every block of the
-        second is listed.
-
-        Raises:
-            ServiceError: as `list_snapshot_blocks`; ValidationException with
-                UNRELATED_SNAPSHOTS.
-        """
-        second = self._readable(second_snapshot_id)
-        if first_snapshot_id and self._readable(first_snapshot_id)["lineage"] != second["lineage"]:
-            raise _invalid(
-                "UNRELATED_SNAPSHOTS",
-                f"{first_snapshot_id} and {second_snapshot_id} are not of one lineage.",
-            )
-        return self._store.diff(first_snapshot_id or "", second_snapshot_id, start_index)
-
-    def get_snapshot_block(self, snapshot_id: str, index: int) -> bytes:
-        """The 512 KiB of a block, verified.
-
-        Raises:
-            ServiceError: as `list_snapshot_blocks`; ValidationException with INVALID_BLOCK
-                (the snapshot does not hold it), InternalServerException (it is lost or
-                spoilt in the block store).
-        """
-        self._readable(snapshot_id)
-        with self._open_map(snapshot_id) as map_:
-            digest = map_.get(index)
-        if digest is None:
-            raise _invalid("INVALID_BLOCK", f"{snapshot_id} does not hold block {index}.")
-        try:
-            return self._store.blocks.get(digest)
-        except DeviceError as error:
-            raise _internal(error) from error
 
     # How they are done.
 
@@ -240,9 +185,9 @@ class DirectVerbs(Captures):
             return None
         parent = self._snapshot(connection, parent_id, now_ns)
         if parent.state != "completed" or parent.tier != "standard":
-            raise _invalid("INVALID_SNAPSHOT_ID", f"{parent_id} is not completed, or archived.")
+            raise invalid("INVALID_SNAPSHOT_ID", f"{parent_id} is not completed, or archived.")
         if parent.volume_size_gib > size_gib:
-            raise _invalid(
+            raise invalid(
                 "INVALID_VOLUME_SIZE",
                 f"{size_gib} GiB are fewer than the {parent.volume_size_gib} of the parent.",
             )
@@ -282,17 +227,7 @@ class DirectVerbs(Captures):
             self._store.begin(snapshot_id, size_bytes=size_gib * GIB, base_id=parent_id)
         except (KeyError, ValueError) as error:
             self._strike_snapshots([snapshot_id])
-            raise _not_found(parent_id) from error
-
-    def _find_direct(self, snapshot_id: str) -> Row:
-        """The row of a snapshot; raises ResourceNotFoundException."""
-        with self._read() as (connection, _):
-            row: Row | None = connection.execute(
-                "SELECT * FROM snapshots WHERE snapshot_id = ?", (snapshot_id,)
-            ).fetchone()
-        if row is None:
-            raise _not_found(snapshot_id)
-        return row
+            raise not_found(parent_id) from error
 
     def _state_of(self, snapshot_id: str) -> str:
         with self._read() as (connection, _):
@@ -304,40 +239,23 @@ class DirectVerbs(Captures):
         self._expire_direct()
         row = self._find_direct(snapshot_id)
         if row["kind"] != "direct":
-            raise _invalid(
-                "INVALID_SNAPSHOT_ID", f"{snapshot_id} was not begun with StartSnapshot."
-            )
+            raise invalid("INVALID_SNAPSHOT_ID", f"{snapshot_id} was not begun with StartSnapshot.")
         with self._read() as (connection, _):
             status = map_statuses(connection, [snapshot_id]).get(snapshot_id)
         if status is None:
-            raise _not_found(snapshot_id)
+            raise not_found(snapshot_id)
         if status.reason == TIMED_OUT:
-            raise _invalid("WRITE_REQUEST_TIMEOUT", f"{snapshot_id} was not completed in time.")
+            raise invalid("WRITE_REQUEST_TIMEOUT", f"{snapshot_id} was not completed in time.")
         if status.state != "pending":
-            raise _not_writable(snapshot_id)
+            raise not_writable(snapshot_id)
         return row
-
-    def _readable(self, snapshot_id: str) -> Row:
-        """The row of a snapshot whose blocks can be read."""
-        row = self._find_direct(snapshot_id)
-        with _as_direct_errors(), self._read() as (connection, now_ns):
-            self._check_usable(self._snapshot(connection, snapshot_id, now_ns))
-        return row
-
-    def _open_map(self, snapshot_id: str) -> SnapshotMap:
-        try:
-            return self._store.open_map(snapshot_id)
-        except KeyError:
-            raise _not_found(snapshot_id) from None
-        except DeviceError as error:
-            raise _internal(error) from error
 
     @contextmanager
     def _putting(self, key: tuple[str, int], sha256: bytes) -> Iterator[None]:
         """Let no two calls of this process write different data to one block at a time."""
         with self._lock:
             if self._puts.get(key, sha256) != sha256:
-                raise _invalid("CONFLICTING_BLOCK_UPDATE", f"Block {key[1]} is being written.")
+                raise invalid("CONFLICTING_BLOCK_UPDATE", f"Block {key[1]} is being written.")
             self._puts[key] = sha256
         try:
             yield
@@ -351,58 +269,14 @@ def _check_start(
 ) -> None:
     """What StartSnapshot demands of its arguments alone."""
     if not 1 <= size_gib <= MAX_SIZE_GIB:
-        raise _invalid("INVALID_VOLUME_SIZE", f"A volume has 1 to {MAX_SIZE_GIB} GiB.")
+        raise invalid("INVALID_VOLUME_SIZE", f"A volume has 1 to {MAX_SIZE_GIB} GiB.")
     if parent_id and (encrypted or kms_key_id):
-        raise _invalid(
+        raise invalid(
             "INVALID_PARAMETER_VALUE",
             "ParentSnapshotId cannot be given together with Encrypted or KmsKeyArn.",
         )
     if kms_key_id and not encrypted:
-        raise _invalid("INVALID_PARAMETER_VALUE", "KmsKeyArn requires Encrypted.")
+        raise invalid("INVALID_PARAMETER_VALUE", "KmsKeyArn requires Encrypted.")
     low, high = TIMEOUT_MINUTES
     if not low <= timeout_minutes <= high:
-        raise _invalid("INVALID_PARAMETER_VALUE", f"Timeout must be {low} to {high} minutes.")
-
-
-def _invalid(reason: str, message: str) -> ServiceError:
-    return ServiceError("ValidationException", message, reason=reason)
-
-
-def _not_found(snapshot_id: str) -> ServiceError:
-    return ServiceError(
-        "ResourceNotFoundException",
-        f"The snapshot '{snapshot_id}' does not exist.",
-        reason="SNAPSHOT_NOT_FOUND",
-    )
-
-
-def _not_writable(snapshot_id: str) -> ServiceError:
-    return _invalid("INVALID_SNAPSHOT_ID", f"The snapshot '{snapshot_id}' is not pending.")
-
-
-def _internal(error: Exception) -> ServiceError:
-    return ServiceError("InternalServerException", str(error))
-
-
-_REASONS: Final = {
-    "InvalidSnapshot.NotFound": ("ResourceNotFoundException", "SNAPSHOT_NOT_FOUND"),
-    "IncorrectState": ("ValidationException", "INVALID_SNAPSHOT_ID"),
-    "IdempotentParameterMismatch": ("ConflictException", ""),
-    "InvalidParameterValue": ("ValidationException", "INVALID_PARAMETER_VALUE"),
-    "TagLimitExceeded": ("ValidationException", "INVALID_TAG"),
-    "SnapshotLimitExceeded": (
-        "ServiceQuotaExceededException",
-        "DEPENDENCY_SERVICE_QUOTA_EXCEEDED",
-    ),
-}
-"""How the EBS direct APIs name what EC2 names otherwise."""
-
-
-@contextmanager
-def _as_direct_errors() -> Iterator[None]:
-    """Errors of the shared parts, as the EBS direct APIs tell them."""
-    try:
-        yield
-    except ServiceError as error:
-        code, reason = _REASONS.get(error.code, (error.code, error.reason))
-        raise ServiceError(code, error.message, reason=reason) from error
+        raise invalid("INVALID_PARAMETER_VALUE", f"Timeout must be {low} to {high} minutes.")

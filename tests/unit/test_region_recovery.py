@@ -133,7 +133,7 @@ def test_credits_are_written_down_while_a_volume_is_open(
             break
         threading.Event().wait(0.01)
     assert row is not None
-    region._save_credits = lambda _: None  # type: ignore[method-assign]
+    monkeypatch.setattr(region, "_save_credits", lambda _: None)
     dies(region)
     region = region_factory()
     assert region.credit_balance(made) == pytest.approx(row["credits"], abs=600)
