@@ -51,18 +51,20 @@ class Journal:
 def run_and_kill(folder: Path, incarnation: int, lines: int, delay_s: float) -> list[str]:
     """Start a worker, read so many lines of its journal, kill it, read the rest."""
     arguments = [sys.executable, "-m", "tests.crash.snapshot_worker", str(folder), str(incarnation)]
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as worker:
+    complaints = folder / "stderr"
+    with (
+        complaints.open("wb") as stderr,
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=stderr, text=True) as worker,
+    ):
         assert worker.stdout is not None
-        assert worker.stderr is not None
         watchdog = threading.Timer(WAIT_S, worker.kill)  # whatever it is: the test goes on
         watchdog.start()
         said = [worker.stdout.readline() for _ in range(lines)]
         threading.Event().wait(delay_s)
         worker.kill()
-        rest, errors = worker.communicate(timeout=WAIT_S)
+        rest = worker.stdout.read()
         watchdog.cancel()
+    errors = complaints.read_text()
     assert "Traceback" not in errors, errors
     assert said[-1], errors
     # A kill may have come within the last line.

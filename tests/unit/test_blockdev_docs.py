@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = {"block-device.md": 4, "planning.md": 1}
+PAGES = {"block-device.md": 4, "planning.md": 1, "snapshots.md": 1}
 """How many examples each has at least."""
 
 
