@@ -16,6 +16,7 @@ from blockdev.commands.common import (
 )
 from blockdev.commands.output import human_bytes, human_tags, human_time, print_json, print_table
 from blockdev.model import Attachment, Instance, Modification, Snapshot, Volume, VolumeSpec
+from blockdev.profiles import displayed_iops
 from blockdev.service import Region
 
 _KINDS: Final = ("volumes", "snapshots", "instances", "modifications")
@@ -117,7 +118,7 @@ def _volume_row(region: Region, volume: Volume) -> tuple[object, ...]:
         volume.state,
         spec.volume_type,
         f"{spec.size_gib} GiB",
-        spec.iops,
+        displayed_iops(spec),
         spec.throughput_mibps,
         _credits(spec, region.credit_balance(volume.volume_id)),
         volume.zone,

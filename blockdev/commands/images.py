@@ -64,7 +64,7 @@ def _import(arguments: argparse.Namespace) -> int:
             )
         with _bar(f"import {arguments.file.name}", size_bytes) as progress:
             written_bytes = copy_in(arguments.file, device, progress.advance)
-    warn(f"{human_bytes(written_bytes)} of {human_bytes(size_bytes)} written, the rest is empty")
+    warn(f"{human_bytes(written_bytes)} written, of an image of {human_bytes(size_bytes)}")
     return 0
 
 
