@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from objstore.commands import serve, store
+from objstore.commands.config_file import with_config
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -26,7 +27,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    parsed = make_parser().parse_args(arguments)
+    parser = make_parser()
+    parsed = parser.parse_args(arguments)
+    if with_config(parsed):
+        parsed = parser.parse_args(arguments)
     try:
         status: int = parsed.run(parsed)
     except KeyboardInterrupt:

@@ -93,6 +93,8 @@ class ServerConfig:
     `region_threads`, `max_region_calls`, `max_block_body_bytes`: of the EC2 and EBS faces:
         threads of a process, requests that hold a body or a thread, and the longest body
         of the EBS direct APIs, which is a block.
+    `commits_on_loop`: whether the event loop may commit small mutations itself, which is
+        faster on a device that is; off for one that is known to make its callers wait.
     `drain_bytes`: a refused request's body up to this is read and dropped, so that
         the connection can go on; a larger one costs the client the connection.
     `max_pipelined`: requests of one connection that may wait behind the one being served.
@@ -121,6 +123,7 @@ class ServerConfig:
     max_region_calls: int = 128
     max_block_body_bytes: int = 512 * KIB
     list_threads: int = 1
+    commits_on_loop: bool = True
     drain_bytes: int = 64 * KIB
     linger_bytes: int = 64 * MIB
     linger_timeout_s: float = 5.0

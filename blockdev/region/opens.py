@@ -10,6 +10,7 @@ from typing import Any, Final
 from blockdev.device import BlockDevice
 from blockdev.filters.metrics import MetricsSnapshot, OperationMetrics
 from blockdev.filters.throttle import Budget
+from blockdev.folder_lock import is_held
 from blockdev.model import ServiceError
 from blockdev.region.base import Surroundings
 from blockdev.region.captures import Captures
@@ -107,6 +108,29 @@ class OpenVerbs(Captures):
         limits = performance(row, latest, now_ns).limits
         saved = saved_credits(row, limits, now_ns)
         return Budget(limits, 0, saved).credit_balance(0)
+
+    def set_credits(self, volume_id: str, credits: float) -> None:
+        """Let the burst bucket of a volume that nobody has open hold `credits` from now on, or
+        what it holds at most: for experiments; EC2 has no such verb.
+
+        Raises:
+            ServiceError: InvalidVolume.NotFound, InvalidParameterCombination (the type has no
+                credits), InvalidParameterValue (fewer than none), VolumeInUse (it is open).
+        """
+        if credits < 0:
+            raise ServiceError("InvalidParameterValue", "A credit balance is 0 or more.")
+        if self.credit_balance(volume_id) is None:
+            raise ServiceError(
+                "InvalidParameterCombination", f"Volume '{volume_id}' is of a type without credits."
+            )
+        with self._lock:
+            if volume_id in self._held or is_held(self._volume_folder(volume_id)):
+                raise ServiceError("VolumeInUse", f"Volume {volume_id} is open.")
+            with self._write() as (connection, now_ns):
+                connection.execute(
+                    "UPDATE volumes SET credits = ?, credits_ns = ? WHERE volume_id = ?",
+                    (float(credits), now_ns, volume_id),
+                )
 
     def _release(self, handle: VolumeHandle) -> None:
         """A handle was closed: strike its opening, and let go of the volume if it was the last."""

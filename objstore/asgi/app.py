@@ -12,7 +12,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, cast
 
 from starlette.applications import Starlette
@@ -241,7 +240,7 @@ def make_app(
     config: ServerConfig | None = None,
     base_domains: tuple[str, ...] = ("localhost",),
     on_poisoned: Callable[[], None] | None = None,
-    data_dir: Path | None = None,
+    regions: Regions | None = None,
 ) -> ObjstoreApp:
     """An ASGI application that serves `store` (an open `ObjectStore`) over S3's protocol.
 
@@ -251,8 +250,8 @@ def make_app(
         base_domains: hosts below which a label names a bucket.
         on_poisoned: called on the event loop for each request that finds the device failed;
             reads go on, writes need the store to be opened anew.
-        data_dir: where the regions of block devices are, for EC2's and EBS's APIs on the
-            same port; None answers none of these.
+        regions: block devices, for EC2's and EBS's APIs on the same port; they are the
+            caller's to close.  None answers none of these APIs.
     """
     config = config or ServerConfig()
     keys = StaticKeyStore(credentials) if isinstance(credentials, Iterable) else credentials
@@ -260,8 +259,7 @@ def make_app(
     ctx = Context(store, store.clock, authenticator, region, config, base_domains)
     request_ids = RequestIds(store.entropy)
     services = None
-    if data_dir is not None:
-        regions = Regions(data_dir, region, store.clock, store.entropy)
+    if regions is not None:
         faces = make_faces(regions, keys, store.clock, config)
-        services = Services(faces, regions, request_ids, config)
+        services = Services(faces, request_ids, config)
     return ObjstoreApp(S3Endpoint(ctx, request_ids, on_poisoned), services)

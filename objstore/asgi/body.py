@@ -166,7 +166,7 @@ class Bodies:
         io_bytes = store.config.io_bytes
         self._blocks = Blocks(io_bytes, config.spare_blocks_bytes // io_bytes)
         self._inline_bytes = store.config.log_inline_bytes
-        self.gather = Gather(store, completions)
+        self.gather = Gather(store, completions, may_commit=config.commits_on_loop)
         self.streams = 0
 
     async def collect_checked(self, request: Request, receive: Receive) -> bytes:

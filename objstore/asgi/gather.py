@@ -3,7 +3,8 @@
 On a fast device, going through the committer's thread and back costs more than the
 write: five thread switches, and the interpreter handed over each time.  So the loop commits
 what its turns have gathered on its own thread.  While the device is slow, the committer's
-thread does it and the loop goes on with the reads.
+thread does it and the loop goes on with the reads; on a device that is known to be slow,
+always.
 """
 
 from __future__ import annotations
@@ -43,11 +44,17 @@ class Holding(Protocol):
 
 
 class Gather:
-    """Submits mutations to be held, and commits them; one for each event loop."""
+    """Submits mutations to be held, and commits them; one for each event loop.
 
-    def __init__(self, store: Holding, completions: Completions) -> None:
+    `may_commit`: whether the loop itself may commit at all.
+    """
+
+    def __init__(
+        self, store: Holding, completions: Completions, *, may_commit: bool = True
+    ) -> None:
         self._store = store
         self._completions = completions
+        self._may_commit = may_commit
         self._loop = asyncio.get_running_loop()
         self._holds_after_ns = 0
         self._commit_ns = 0.0
@@ -63,7 +70,7 @@ class Gather:
         """
         future = self._completions.future()
         complete = self._completions.complete
-        hold = self._store.clock.monotonic_ns() >= self._holds_after_ns
+        hold = self._may_commit and self._store.clock.monotonic_ns() >= self._holds_after_ns
         submit(lambda value, error: complete(future, value, error), hold)
         if hold:
             self._held += 1

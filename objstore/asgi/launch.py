@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import signal
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blockdev import DeviceError
 from blockdev.clock import SystemClock
@@ -15,15 +18,27 @@ from objstore.asgi import process
 from objstore.asgi.server import FrontServer
 from objstore.asgi.state import FrontState
 from objstore.asgi.workers import EXIT_NOT_STARTED, EXIT_POISONED, READY, Supervisor
+from objstore.aws.regions import Regions, UnknownRegionError
 from objstore.config import ServerConfig
+from objstore.entropy import SystemEntropy
 from objstore.errors import StoreError
+from objstore.volumes.placement import Placement, PlacementError, place
+
+if TYPE_CHECKING:
+    from blockdev.service import Region
+    from objstore import ObjectStore
+    from objstore.volumes.store_device import StoreDevice
 
 logger = logging.getLogger("objstore.server")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `objstore serve` was asked for."""
+    """What `objstore serve` was asked for.
+
+    `placement`: the store's device; None for the one that it is on, or its own file.
+    `credits`: what the burst bucket of its volume is to hold, instead of what it has.
+    """
 
     data_dir: Path
     access_key: str
@@ -33,6 +48,8 @@ class Settings:
     base_domains: tuple[str, ...] = ("localhost",)
     access_log: bool = False
     config: ServerConfig = field(default_factory=ServerConfig)
+    placement: Placement | None = None
+    credits: float | None = None
 
 
 def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None]) -> int:
@@ -70,15 +87,72 @@ def run_process(
     When the device fails, what runs is finished and the process ends with `EXIT_POISONED`:
     only a store that is opened anew takes writes again, after its recovery.
     """
+    process.tune()
+    regions = Regions(settings.data_dir, settings.region, SystemClock(), SystemEntropy())
+    with contextlib.ExitStack() as stack:
+        # What is entered later is left earlier: the store, its device, the region of that.
+        stack.callback(regions.close)
+        try:
+            opened, store = _open_store(stack, settings, regions)
+        except (StoreError, DeviceError, PlacementError, UnknownRegionError, OSError) as error:
+            logger.error("cannot open the store in %s: %s", settings.data_dir, error)
+            return EXIT_NOT_STARTED
+        if opened.is_throttled:
+            # The loop must not wait for a device that lets its callers wait.
+            config = replace(settings.config, commits_on_loop=False)
+            settings = replace(settings, config=config)
+        stack.enter_context(_watched(opened))
+        return _serve_store(settings, store, regions, listener, handoff, on_ready, on_close)
+
+
+def _open_store(
+    stack: contextlib.ExitStack, settings: Settings, regions: Regions
+) -> tuple[StoreDevice, ObjectStore]:
+    """The store on its device, both closed with `stack`."""
     from objstore import ObjectStore
+    from objstore.volumes.store_device import open_to_serve
+
+    def home() -> Region:
+        return regions.get(settings.region).region
+
+    placement = settings.placement or place(settings.data_dir, None)
+    opened = stack.enter_context(open_to_serve(placement, home, SystemEntropy(), settings.credits))
+    store = ObjectStore.open(
+        settings.data_dir, config=opened.config(), device=opened.device, create_buckets=False
+    )
+    return opened, stack.enter_context(store)
+
+
+@contextlib.contextmanager
+def _watched(opened: StoreDevice) -> Iterator[None]:
+    """Have the log tell of the store's volume, if it is on one; at once upon SIGUSR1."""
+    from objstore.volumes.device_watch import DeviceWatch
+
+    if opened.region is None:
+        yield
+        return
+    watch = DeviceWatch(opened.region, opened.volume_id)
+    before = signal.signal(signal.SIGUSR1, watch.ask)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.stop()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def _serve_store(
+    settings: Settings,
+    store: ObjectStore,
+    regions: Regions,
+    listener: socket.socket | None,
+    handoff: socket.socket | None,
+    on_ready: Callable[[], None],
+    on_close: Callable[[], None] | None,
+) -> int:
+    """Serve an open store; returns the exit status."""
     from objstore.asgi.app import make_app, root_credentials
 
-    process.tune()
-    try:
-        store = ObjectStore.open(settings.data_dir, create_buckets=False)
-    except (StoreError, DeviceError, OSError) as error:
-        logger.error("cannot open the store in %s: %s", settings.data_dir, error)
-        return EXIT_NOT_STARTED
     is_poisoned = False
 
     def stop_poisoned() -> None:
@@ -88,24 +162,22 @@ def run_process(
             logger.error("the device failed: this process ends; the store has to be opened anew")
             server.should_exit = True
 
-    with store:
-        app = make_app(
-            store,
-            [root_credentials(settings.access_key, settings.secret_key)],
-            region=settings.region,
-            config=settings.config,
-            base_domains=settings.base_domains,
-            on_poisoned=stop_poisoned,
-            data_dir=settings.data_dir,
-        )
-        state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
+    def ready() -> None:
+        process.settle()
+        on_ready()
 
-        def ready() -> None:
-            process.settle()
-            on_ready()
-
-        server = FrontServer(app, state, handoff=handoff, on_ready=ready, on_close=on_close)
-        server.run([listener] if listener is not None else [])
-        if is_poisoned:
-            return EXIT_POISONED
-        return 0 if server.started else EXIT_NOT_STARTED
+    app = make_app(
+        store,
+        [root_credentials(settings.access_key, settings.secret_key)],
+        region=settings.region,
+        config=settings.config,
+        base_domains=settings.base_domains,
+        on_poisoned=stop_poisoned,
+        regions=regions,
+    )
+    state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
+    server = FrontServer(app, state, handoff=handoff, on_ready=ready, on_close=on_close)
+    server.run([listener] if listener is not None else [])
+    if is_poisoned:
+        return EXIT_POISONED
+    return 0 if server.started else EXIT_NOT_STARTED

@@ -47,12 +47,10 @@ class Services:
     def __init__(
         self,
         faces: Mapping[bytes, Face],
-        regions: Regions,
         request_ids: RequestIds,
         config: ServerConfig,
     ) -> None:
         self._faces = faces
-        self._regions = regions
         self._request_ids = request_ids
         self._thread_limit = config.region_threads
         self._threads: ThreadPoolExecutor | None = None
@@ -95,7 +93,6 @@ class Services:
         return await loop.run_in_executor(self._threads, face.answer, call)
 
     def stop(self) -> None:
-        """End the threads after what they are at, and close the regions."""
+        """End the threads after what they are at."""
         if self._threads is not None:
             self._threads.shutdown(wait=True)
-        self._regions.close()

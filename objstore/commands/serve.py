@@ -9,9 +9,11 @@ import re
 import shlex
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from objstore.commands.config_file import add_config_option
 from objstore.commands.credentials import (
     ACCESS_KEY_VARIABLE,
     SECRET_KEY_VARIABLE,
@@ -21,6 +23,14 @@ from objstore.commands.credentials import (
 )
 from objstore.config import ServerConfig
 from objstore.entropy import SystemEntropy
+from objstore.volumes.device_spec import FORMS, OwnFile
+from objstore.volumes.placement import (
+    Placement,
+    PlacementError,
+    find_placement,
+    parse_option,
+    place,
+)
 
 if TYPE_CHECKING:
     from objstore.asgi.launch import Settings
@@ -60,7 +70,25 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="NAME",
         help="host name below which a label names a bucket; may be given again (localhost)",
     )
-    parser.add_argument("--access-log", action="store_true", help="print a line for each request")
+    parser.add_argument(
+        "--access-log",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="print a line for each request",
+    )
+    parser.add_argument(
+        "--device",
+        metavar="SPEC",
+        help=f"what a new store is put on ({FORMS}); later starts find it there (file)",
+    )
+    parser.add_argument(
+        "--credits",
+        type=_credits,
+        metavar="N",
+        help="burst credits of the store's volume from now on: I/Os of gp2, bytes of st1 and sc1; "
+        "for experiments (what it has)",
+    )
+    add_config_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -82,6 +110,10 @@ def _number(what: str, text: str, least: int, most: int) -> int:
     return number
 
 
+def _credits(text: str) -> int:
+    return _number("a credit balance", text, 0, 10**15)
+
+
 def _region(text: str) -> str:
     if not _REGION.fullmatch(text):
         raise argparse.ArgumentTypeError(
@@ -97,6 +129,10 @@ def run(arguments: argparse.Namespace) -> int:
     _log_to_stderr(arguments.access_log)
     data_dir = Path(arguments.data_dir)
     try:
+        placement = _placement(arguments, data_dir)
+    except PlacementError as error:
+        return _fail(str(error))
+    try:
         # First of all: without its port the server leaves neither a folder nor keys behind.
         listener = bind(arguments.host, arguments.port)
     except socket.gaierror as error:
@@ -111,24 +147,41 @@ def run(arguments: argparse.Namespace) -> int:
             return _fail(str(error))
         except OSError as error:
             return _fail(f"cannot use {error.filename or data_dir}: {error.strerror}")
-        return _serve(arguments, data_dir, keys, listener)
+        return _serve(arguments, placement, keys, listener)
+
+
+def _placement(arguments: argparse.Namespace, data_dir: Path) -> Placement:
+    """The device that the store is on, or is to be made on.
+
+    Raises:
+        PlacementError: there is no such device, or it cannot be served like this.
+    """
+    placement = place(data_dir, parse_option(arguments.device))
+    if arguments.workers > 1 and not placement.is_shared:
+        raise PlacementError(
+            f"--workers {arguments.workers}: one process at a time can have {placement.spec} "
+            "open; serve it with one worker"
+        )
+    return placement
 
 
 def _serve(
-    arguments: argparse.Namespace, data_dir: Path, keys: RootKeys, listener: socket.socket
+    arguments: argparse.Namespace, placement: Placement, keys: RootKeys, listener: socket.socket
 ) -> int:
     from objstore.asgi.launch import Settings, serve
     from objstore.asgi.server import url_of
 
     settings = Settings(
-        data_dir=data_dir,
+        data_dir=placement.data_dir,
         access_key=keys.access_key,
         secret_key=keys.secret_key,
         region=arguments.region,
         workers=arguments.workers,
-        base_domains=tuple(name.lower() for name in arguments.domain or ("localhost",)),
+        base_domains=tuple(name.lower() for name in _domains(arguments)),
         access_log=arguments.access_log,
         config=ServerConfig(),
+        placement=placement,
+        credits=arguments.credits,
     )
     url = url_of(listener)
     is_announced = False
@@ -146,6 +199,11 @@ def _serve(
             _print(_key_lines(keys))
 
 
+def _domains(arguments: argparse.Namespace) -> Sequence[str]:
+    """Those of the command line, else of the file, else the one that is always there."""
+    return arguments.domain or arguments.config_domains or ("localhost",)
+
+
 def _fail(message: str) -> int:
     print(f"objstore serve: {message}", file=sys.stderr)
     return 1
@@ -155,6 +213,8 @@ def _log_to_stderr(access_log: bool) -> None:
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # Of the store's volume also what is no warning: there is a line a minute at most.
+    logging.getLogger("objstore.device").setLevel(logging.INFO)
     if access_log:
         # To stdout and bare: it is output, where the rest of the log is commentary.
         handler = logging.StreamHandler(sys.stdout)
@@ -170,6 +230,7 @@ def _announce(url: str, settings: Settings, keys: RootKeys) -> None:
     aws = f"aws --endpoint-url {url}"
     lines = [
         f"objstore serves {settings.data_dir} on {url} (region {settings.region})",
+        *_device_lines(settings),
         "",
         *_key_lines(keys),
         "",
@@ -185,6 +246,13 @@ def _announce(url: str, settings: Settings, keys: RootKeys) -> None:
     ]
     if not _print(lines):
         logging.getLogger("objstore.server").warning("serving on %s", url)
+
+
+def _device_lines(settings: Settings) -> list[str]:
+    placement = find_placement(settings.data_dir) or settings.placement
+    if placement is None or isinstance(placement.spec, OwnFile):
+        return []
+    return [f"  device      {placement.description}"]
 
 
 def _print(lines: list[str]) -> bool:

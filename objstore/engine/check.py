@@ -86,7 +86,7 @@ def _check_is_store(path: str | os.PathLike[str], device: BlockDevice | None) ->
     """Raise `StoreError` where there is none, before anything is made there."""
     if device is None and not Folder(Path(path)).device.exists():
         raise StoreError(f"{os.fspath(path)!r} holds no store: there is no file 'device' in it")
-    if device is not None and load_superblock(device) is None:
+    if device is not None and load_superblock(device, mends=False) is None:
         raise StoreError("the device is blank: there was never a store on it")
 
 
