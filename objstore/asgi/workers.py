@@ -33,6 +33,12 @@ EXIT_NOT_STARTED = 3
 EXIT_POISONED = 4
 """Status of a process that ended because the device failed under its store."""
 
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_STOPPED = frozenset({0, -signal.SIGTERM, -signal.SIGINT, EXIT_POISONED})
+"""How a worker ends that was told to stop: of itself; before it listened to anybody; or of a
+failed device, which it was finishing with already."""
+
 READY = b"r"
 CONNECTION = b"c"
 
@@ -132,7 +138,7 @@ class Supervisor:
         self._selector.register(wake_read, selectors.EVENT_READ, None)
         self._listener.setblocking(False)
         signal.set_wakeup_fd(wake_write.fileno())
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOP_SIGNALS:
             signal.signal(number, self._on_stop_signal)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake the selector
         try:
@@ -183,10 +189,14 @@ class Supervisor:
         self._tally.reset(slot)
         sys.stdout.flush()
         sys.stderr.flush()
+        # A worker that is told to stop before it has let go of the parent's handlers would
+        # count that as the parent does, and go on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         pid = os.fork()
         if pid == 0:
             ours.close()
             self._be_worker(slot, theirs)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
         theirs.close()
         ours.setblocking(False)
         worker = Worker(slot, pid, ours, self._clock.monotonic_ns())
@@ -198,8 +208,9 @@ class Supervisor:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            for number in (*_STOP_SIGNALS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
             self._selector.close()
             self._listener.close()
             for end in self._wakeup:
@@ -337,7 +348,7 @@ class Supervisor:
                 if pid:
                     status = os.waitstatus_to_exitcode(wait_status)
                     self._bury(worker, status)
-                    clean = clean and status in (0, -signal.SIGTERM)
+                    clean = clean and status in _STOPPED
             late_ns = self._clock.monotonic_ns() - deadline_ns
             if late_ns >= 0 or self._stop_signals > max(signals, 1):
                 self._signal_workers(signal.SIGKILL)

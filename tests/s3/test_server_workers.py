@@ -199,6 +199,16 @@ def test_workers_that_cannot_start_end_the_server(start: Start) -> None:
     assert program.process.wait(TIMEOUT_S) == 1
 
 
+def test_a_worker_forked_while_the_server_is_told_to_stop_stops(start: Start) -> None:
+    program = start(1, "60", ready=False, WORKERS_SIGNALLED="1")
+    assert program.process.wait(TIMEOUT_S) == 0
+
+
+def test_workers_that_end_poisoned_while_the_server_stops_fail_nothing(start: Start) -> None:
+    """They were finishing already; whoever stops the server has nothing to do about it."""
+    assert start(2, WORKERS_POISONED="1").stop() == 0
+
+
 # A device that fails.
 
 KEYS = ("TESTKEY", "test+secret/123")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Any
 from blockdev.clock import SystemClock
 from objstore.asgi.server import FrontServer, bind, url_of
 from objstore.asgi.state import FrontState
-from objstore.asgi.workers import EXIT_NOT_STARTED, READY, Supervisor
+from objstore.asgi.workers import EXIT_NOT_STARTED, EXIT_POISONED, READY, Supervisor
 from objstore.config import ServerConfig
 from tests.s3.rawhttp import EchoApp, answer
 
@@ -56,10 +57,20 @@ def run_worker(channel: socket.socket, note_closed: Callable[[], None]) -> int:
 
     state = FrontState(ServerConfig(shutdown_grace_s=GRACE_S))
     FrontServer(PidApp(), state, handoff=channel, on_ready=on_ready, on_close=note_closed).run([])
-    return 0
+    return EXIT_POISONED if os.environ.get("WORKERS_POISONED") else 0
+
+
+def fork_signalled() -> int:
+    """Fork when the server is being stopped: each side has a SIGTERM before it does anything."""
+    pid = fork()
+    os.kill(os.getpid(), signal.SIGTERM)
+    return pid
 
 
 if __name__ == "__main__":
+    fork = os.fork
+    if os.environ.get("WORKERS_SIGNALLED"):
+        setattr(os, "fork", fork_signalled)  # noqa: B010  (mypy)
     listener = bind("127.0.0.1", 0)
     say(url_of(listener))
     supervisor = Supervisor(
