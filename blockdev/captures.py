@@ -18,21 +18,19 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from blockdev import refs
+from blockdev.block_copier import BlockCopier, Pending
 from blockdev.errors import DeviceClosedError, DeviceError
 from blockdev.gate import Gate
-from blockdev.map_writer import Change
 from blockdev.snapshot import Draft, SnapshotStore
-from blockdev.snapshot_map import SnapshotMap, set_bits
+from blockdev.snapshot_map import set_bits
 from blockdev.snapshot_usage import batches
 from blockdev.volume_blocks import VolumeBlocks, merge
 from blockdev.volume_map import (
     PENDING_MAX,
-    SECTOR_BLOCKS,
     SECTOR_BYTES,
     Header,
     PendingRecord,
@@ -73,27 +71,6 @@ class CopyPlan:
     background: bool = True
 
 
-@dataclass(eq=False)
-class Pending:
-    """A snapshot on its way.  `frozen`: all that it has to copy; `left`: what is not stored."""
-
-    record: PendingRecord
-    frozen: bytearray
-    left: bytearray
-    draft: Draft
-    reason: str = ""
-
-    @property
-    def snapshot_id(self) -> str:
-        """The snapshot."""
-        return self.record.snapshot_id
-
-    def is_left(self, index: int) -> bool:
-        """Whether a block must be stored before it is overwritten."""
-        byte = index >> 3
-        return byte < len(self.left) and bool(self.left[byte] >> (index & 7) & 1)
-
-
 class Captures:
     """The pending snapshots of one volume, oldest first, and the thread that completes them."""
 
@@ -104,6 +81,7 @@ class Captures:
         self._gate = gate
         self._store = store
         self._plan = plan
+        self._copier = BlockCopier(blocks, store)
         self._pending: tuple[Pending, ...] = ()
         self._lock = threading.Lock()
         self._begin_lock = threading.RLock()
@@ -209,45 +187,13 @@ class Captures:
             for index in range(first, stop):
                 if pending.is_left(index) and not pending.record.failed:
                     try:
-                        self._store_first(pending, index)
+                        self._copier.store_first(pending, index)
                     except CLOSED as error:
                         raise DeviceClosedError(
                             f"closed before a copy was made: {error}"
                         ) from error
                     except FAILURES as error:
                         self._give_up(pending, str(error))
-
-    def _store_first(self, pending: Pending, index: int) -> None:
-        with self._blocks.stripe(index):
-            if not pending.is_left(index):
-                return
-            self._store_rows(pending, [self._content(pending, index)])
-            self._clear_left(pending, [index])
-
-    def _content(self, pending: Pending, index: int) -> tuple[int, bytes | None, bytearray | None]:
-        """Index, digest if it is known unread, plain bytes if they have to be stored."""
-        if self._blocks.is_remote(index):
-            return index, self._blocks.origin_digest(index), None
-        return index, None, self._blocks.read_block(index, pending.record.size_bytes)
-
-    def _store_rows(
-        self, pending: Pending, rows: Sequence[tuple[int, bytes | None, bytearray | None]]
-    ) -> None:
-        """Put blocks, durably, with their rows.  What is remote is in the store already."""
-        changes = self._name(rows)
-        pending.draft.note(changes)
-        pending.draft.store_noted(changes, [plain for _, _, plain in rows])
-
-    def _name(
-        self, rows: Sequence[tuple[int, bytes | None, bytearray | None]]
-    ) -> list[tuple[int, bytes | None]]:
-        digests = iter(self._store.digests([plain for _, _, plain in rows if plain is not None]))
-        return [(index, known if plain is None else next(digests)) for index, known, plain in rows]
-
-    def _clear_left(self, pending: Pending, indexes: Sequence[int]) -> None:
-        with self._lock:
-            for index in indexes:
-                pending.left[index >> 3] &= ~(1 << (index & 7))
 
     def _give_up(self, failed: Pending, reason: str) -> None:
         """A frozen block is about to be lost: note durably that who needs it cannot have it.
@@ -287,7 +233,7 @@ class Captures:
         for pending in self._pending:
             pending.left = bytearray(pending.frozen)
             stored = [index for index, _ in pending.draft.entries(stored_only=True)]
-            self._clear_left(pending, stored)
+            self._copier.clear_left(pending, stored)
         if self._pending:
             self._start()
 
@@ -374,51 +320,11 @@ class Captures:
                 if self._stopping.is_set() or pending.record.failed or number == batches_max:
                     return False
                 pending.draft.require_pending()
-                self._copy_batch(pending, batch, base)
+                self._copier.copy_batch(pending, batch, base)
         if pending.record.failed:
             return False
         pending.draft.complete()
         return True
-
-    def _copy_batch(self, pending: Pending, batch: Sequence[int], base: SnapshotMap | None) -> None:
-        """Read blocks while their stripes are held, so that no writer comes between.
-
-        They are noted and put without: a writer that comes meanwhile stores the same again.
-        """
-        rows = []
-        for index in batch:
-            with self._blocks.stripe(index):
-                if pending.is_left(index):
-                    rows.append(self._content(pending, index))
-        same: list[int] = []
-        new: list[tuple[Change, bytearray | None]] = []
-        for (index, digest), (_, _, plain) in zip(self._name(rows), rows, strict=True):
-            if digest == (base.get(index) if base is not None else None):
-                same.append(index)
-            else:
-                new.append(((index, digest), plain))
-        if same:
-            self._thaw(pending, same)
-        if new:
-            changes = [change for change, _ in new]
-            pending.draft.note(changes)
-            pending.draft.store_noted(changes, [plain for _, plain in new])
-            self._clear_left(pending, [index for index, _ in changes])
-
-    def _thaw(self, pending: Pending, indexes: Sequence[int]) -> None:
-        """These blocks are as in the base: nothing to store, which must be durable knowledge."""
-        with self._lock:
-            for index in indexes:
-                pending.frozen[index >> 3] &= ~(1 << (index & 7))
-            self._write_frozen(pending, {index // SECTOR_BLOCKS for index in indexes})
-            for index in indexes:
-                pending.left[index >> 3] &= ~(1 << (index & 7))
-
-    def _write_frozen(self, pending: Pending, sectors: Iterable[int]) -> None:
-        for sector in sorted(sectors):
-            content = pending.frozen[sector * SECTOR_BYTES : (sector + 1) * SECTOR_BYTES]
-            self._blocks.map.write_slot(pending.record.slot, bytes(content), sector)
-        self._blocks.map.flush()
 
     def _drop(self, pending: Pending) -> None:
         """It is completed: its slot is free."""
@@ -447,7 +353,7 @@ class Captures:
             else:
                 merge(heir.frozen, failed.frozen)
                 merge(heir.left, failed.left)
-                self._write_frozen(heir, range(len(heir.frozen) // SECTOR_BYTES))
+                self._copier.write_frozen(heir, range(len(heir.frozen) // SECTOR_BYTES))
                 heir.record = replace(heir.record, base_id=base_id)
             with self._changed:
                 rest = (*self._pending[:at], *self._pending[at + 1 :])
@@ -464,16 +370,15 @@ class Captures:
 
     def _note_failure(self, failed: Pending, heir: Pending | None) -> None:
         """What the failed one stored, and the heir's map needs, becomes the heir's."""
+        inherits = heir is not None and not heir.record.failed
         with self._store.transaction() as connection:
-            if heir is None or heir.record.failed:
-                refs.settle(connection, failed.snapshot_id, failed.reason)
-                return
-
-            def is_needed(index: int) -> bool:
-                byte = index >> 3
-                return not (byte < len(heir.frozen) and heir.frozen[byte] >> (index & 7) & 1)
-
-            refs.settle(connection, failed.snapshot_id, failed.reason, heir.snapshot_id, is_needed)
+            refs.settle(
+                connection,
+                failed.snapshot_id,
+                failed.reason,
+                heir.snapshot_id if heir is not None and inherits else "",
+                lambda index: heir is not None and not heir.is_frozen(index),
+            )
 
 
 def _without(records: tuple[PendingRecord, ...], pending: Pending) -> tuple[PendingRecord, ...]:

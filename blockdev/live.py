@@ -13,7 +13,6 @@ geometry, which layers above have noted: stack them anew.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from blockdev.captures import Captures, CopyPlan
 from blockdev.clock import Clock
 from blockdev.device import BlockDevice, Buffer, Extent, Geometry, byte_view, check_range
 from blockdev.errors import DeviceClosedError, DeviceError, DeviceOpenError
+from blockdev.extents import join_extents
 from blockdev.file import FileDevice
 from blockdev.folder_lock import FolderLock, VolumeHeldError
 from blockdev.gate import Gate
@@ -34,13 +34,17 @@ from blockdev.initialization import Initializer
 from blockdev.snapshot import SnapshotStore
 from blockdev.snapshot_map import blocks_of
 from blockdev.volume_blocks import VolumeBlocks
-from blockdev.volume_map import MAP_BYTES, VolumeMap, read_header
+from blockdev.volume_files import (
+    DATA_NAME,
+    MAP_NAME,
+    create_files,
+    format_volume,
+    open_data,
+)
+from blockdev.volume_map import VolumeMap, read_header
 
 FirstTouch = Callable[[int], None]
 """Called with the index of a block that a client's request has just loaded; may sleep."""
-
-DATA_NAME: Final = "data"
-MAP_NAME: Final = "map"
 
 EXTENT_BLOCKS: Final = 4096
 """Blocks whose remote bits are looked at in one go: 2 GiB."""
@@ -113,15 +117,7 @@ class LiveVolume:
             ValueError: the snapshot is larger, or there is no volume of that size.
             DeviceError: the files cannot be made.
         """
-        with _as_open_error(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        with (
-            contextlib.closing(FileDevice.open(folder / DATA_NAME, size_bytes=size_bytes)),
-            contextlib.closing(
-                FileDevice.open(folder / MAP_NAME, size_bytes=MAP_BYTES)
-            ) as map_device,
-        ):
-            format_volume(map_device, size_bytes, volume, store, origin_id)
+        create_files(folder, size_bytes, volume, store, origin_id)
 
     @classmethod
     def open(
@@ -146,12 +142,12 @@ class LiveVolume:
                 raise DeviceOpenError(f"{folder.name}: its making was not finished")
             path = folder / DATA_NAME
             volume = cls(
-                _grown(path, header.size_bytes),
+                open_data(path, header.size_bytes),
                 map_device,
                 clock=clock,
                 store=store,
                 first_touch=first_touch,
-                larger=lambda size_bytes: _grown(path, size_bytes),
+                larger=lambda size_bytes: open_data(path, size_bytes),
                 lock=lock,
             )
             volume.start()
@@ -240,7 +236,7 @@ class LiveVolume:
         self._check_open()
         if not self._blocks.remote_left:
             return self._blocks.data.extents(offset_bytes, length_bytes)
-        return _joined(self._mixed_extents(offset_bytes, offset_bytes + length_bytes))
+        return join_extents(self._mixed_extents(offset_bytes, offset_bytes + length_bytes))
 
     def close(self) -> None:
         """As the contract says; flushes on the way if it can, so that no region is in doubt."""
@@ -445,70 +441,11 @@ class LiveVolume:
             self._store.unpin(origin_id, self.volume)
 
 
-def format_volume(
-    map_device: BlockDevice,
-    size_bytes: int,
-    volume: str,
-    store: SnapshotStore | None = None,
-    origin_id: str = "",
-) -> None:
-    """Make a device the map of a new volume, unless it is one already.  See `LiveVolume.create`.
-
-    Its data device is empty, and at least `size_bytes` large.
-    """
-    if read_header(map_device) is not None:
-        return
-    if not origin_id:
-        VolumeMap.create(map_device, size_bytes, volume)
-        return
-    if store is None:
-        raise KeyError(origin_id)
-    store.pin(origin_id, volume)
-    with store.open_map(origin_id) as origin:
-        VolumeMap.create(map_device, size_bytes, volume, origin, origin_id)
-
-
 def _span(offset_bytes: int, length_bytes: int) -> tuple[int, int]:
     """The blocks of a range: the first, and one past the last."""
     if not length_bytes:
         return 0, 0
     return offset_bytes // BLOCK_BYTES, blocks_of(offset_bytes + length_bytes)
-
-
-def _joined(extents: Iterator[Extent]) -> Iterator[Extent]:
-    """Neighbours of one kind as one."""
-    held: Extent | None = None
-    for extent in extents:
-        if held is None:
-            held = extent
-        elif held.allocated == extent.allocated:
-            held = replace(held, length_bytes=held.length_bytes + extent.length_bytes)
-        else:
-            yield held
-            held = extent
-    if held is not None:
-        yield held
-
-
-def _grown(path: Path, size_bytes: int) -> FileDevice:
-    """The data file, at least that large: a crash may have come between it and the map."""
-    with _as_open_error(path):
-        if path.stat().st_size < size_bytes:
-            os.truncate(path, size_bytes)
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    return FileDevice.open(path, size_bytes=size_bytes)
-
-
-@contextlib.contextmanager
-def _as_open_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DeviceOpenError(f"{path.name}: {error.strerror}") from error
 
 
 __all__ = ["FirstTouch", "LiveVolume", "VolumeHeldError", "format_volume"]
