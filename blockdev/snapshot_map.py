@@ -26,7 +26,7 @@ import xxhash
 import zstandard
 
 from blockdev.block_codec import BLOCK_BYTES, DIGEST_BYTES
-from blockdev.errors import DeviceIOError
+from blockdev.errors import DeviceClosedError, DeviceIOError
 
 SECTION_BLOCKS: Final = 4096
 BITMAP_BYTES: Final = SECTION_BLOCKS // 8
@@ -101,17 +101,36 @@ def set_bits(bitmap: bytes | bytearray | memoryview, first: int = 0) -> Iterator
                 yield start + bit
 
 
+class _OpenFile:
+    """A descriptor that closes when nobody uses it any more.
+
+    Each read holds a reference, so that `SnapshotMap.close` in another thread cannot hand
+    the number to another file in the middle of it.
+    """
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+    def read(self, length_bytes: int, offset_bytes: int) -> bytes:
+        return os.pread(self.descriptor, length_bytes, offset_bytes)
+
+
 class SnapshotMap:
     """An open map; immutable, safe to share between threads.  Make one with `open`."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, file: _OpenFile) -> None:
         self._path = path
-        self._descriptor = descriptor
+        self._file: _OpenFile | None = file
         self._lock = Lock()
         self._cache: OrderedDict[int, Section] = OrderedDict()
         self._size_bytes = self._blocks = 0
         self._rows: list[Row] = []
-        self._read_directory()
+        self._read_directory(file)
 
     @classmethod
     def open(cls, path: Path) -> SnapshotMap:
@@ -121,12 +140,7 @@ class SnapshotMap:
             FileNotFoundError: there is none.
             MapCorruptError: it is no map, or a spoilt one.
         """
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return cls(path, descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
+        return cls(path, _OpenFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
 
     @property
     def path(self) -> Path:
@@ -186,16 +200,17 @@ class SnapshotMap:
 
     def stored_section(self, row: Row) -> bytes:
         """A section as it is stored, unchecked: the check goes with it into a copy."""
-        stored = os.pread(self._descriptor, row.stored_bytes, row.offset_bytes)
+        file = self._file
+        if file is None:
+            raise DeviceClosedError(f"{self._path.name} is closed")
+        stored = file.read(row.stored_bytes, row.offset_bytes)
         if len(stored) != row.stored_bytes:
             raise MapCorruptError(f"{self._path.name}: section {row.number} is cut short")
         return stored
 
     def close(self) -> None:
         """Close the file; idempotent."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self._file = None
 
     def __enter__(self) -> SnapshotMap:
         return self
@@ -221,19 +236,19 @@ class SnapshotMap:
         except zstandard.ZstdError as error:
             raise MapCorruptError(f"{self._path.name}: {error}") from error
 
-    def _read_directory(self) -> None:
-        end = os.lseek(self._descriptor, 0, os.SEEK_END)
+    def _read_directory(self, file: _OpenFile) -> None:
+        end = os.lseek(file.descriptor, 0, os.SEEK_END)
         if end < HEADER.size + FOOTER.size:
             raise MapCorruptError(f"{self._path.name}: too short for a map")
-        header = os.pread(self._descriptor, HEADER.size, 0)
-        footer = os.pread(self._descriptor, FOOTER.size, end - FOOTER.size)
+        header = file.read(HEADER.size, 0)
+        footer = file.read(FOOTER.size, end - FOOTER.size)
         magic, self._size_bytes = HEADER.unpack(header)
         at, rows, zero, self._blocks, check, end_magic = FOOTER.unpack(footer)
         if magic != MAGIC or end_magic != END_MAGIC or zero:
             raise MapCorruptError(f"{self._path.name}: this is no map")
         if at + rows * ROW.size + FOOTER.size != end:
             raise MapCorruptError(f"{self._path.name}: its directory has the wrong length")
-        directory = os.pread(self._descriptor, rows * ROW.size, at)
+        directory = file.read(rows * ROW.size, at)
         if directory_check(header, directory, self._blocks) != check:
             raise MapCorruptError(f"{self._path.name}: its directory does not match")
         self._rows = [Row(*fields) for fields in ROW.iter_unpack(directory)]

@@ -90,7 +90,7 @@ def test_killed_in_the_midst_of_snapshots(tmp_path: Path, seed: int) -> None:
         store.recover()
         states = {status.snapshot_id: status.state for status in store.statuses()}
         for name in journal.answered.keys() - journal.deleting:
-            assert states.get(name) == "completed", (name, states)
+            assert states.get(name) == "completed", (name, store.statuses())
         assert not journal.deleted & states.keys()
         for name, state in states.items():
             if state == "completed":

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blockdev.block_codec import BLOCK_BYTES
+from blockdev.errors import DeviceClosedError
 from blockdev.map_writer import write_map
 from blockdev.snapshot_map import (
     SECTION_BLOCKS,
@@ -198,3 +199,12 @@ def test_set_bits(bits: set[int], first: int) -> None:
     for bit in bits:
         bitmap[bit >> 3] |= 1 << (bit & 7)
     assert list(set_bits(bitmap, first)) == [first + bit for bit in sorted(bits)]
+
+
+def test_a_closed_map_says_so(tmp_path: Path) -> None:
+    write_map(tmp_path / "a.map", size_bytes=SIZE, base=None, changes=[(3, b"x" * 16)])
+    map_ = SnapshotMap.open(tmp_path / "a.map")
+    map_.close()
+    map_.close()
+    with pytest.raises(DeviceClosedError):
+        map_.get(3)
