@@ -18,7 +18,7 @@ from blockdev.commands.common import (
     open_region,
     parser_for,
 )
-from blockdev.commands.output import human_bytes, print_json, print_table
+from blockdev.commands.output import human_bytes, print_json, print_table, warn
 from blockdev.commands.progress import Progress
 from blockdev.model import SNAPSHOT_BLOCK_BYTES, Snapshot, SnapshotUsage
 from blockdev.service import Region
@@ -95,12 +95,17 @@ def _print_made(snapshot: Snapshot, *, as_json: bool) -> int:
 
 def _follow(region: Region, snapshot: Snapshot) -> Snapshot:
     """Wait for a copy, showing how far it is."""
-    with Progress(
-        snapshot.snapshot_id, 100, stream=sys.stderr, clock=SystemClock(), is_bytes=False
-    ) as progress:
-        while snapshot.state == "pending":
-            progress.update(snapshot.progress_percent)
-            snapshot = region.wait_snapshot(snapshot.snapshot_id, _POLL_S)
+    clock = SystemClock()
+    try:
+        with Progress(
+            snapshot.snapshot_id, 100, stream=sys.stderr, clock=clock, is_bytes=False
+        ) as progress:
+            while snapshot.state == "pending":
+                progress.update(snapshot.progress_percent)
+                snapshot = region.wait_snapshot(snapshot.snapshot_id, _POLL_S)
+    except KeyboardInterrupt:
+        warn(f"{snapshot.snapshot_id} is there, but not complete: `blockdev describe` shows it")
+        raise
     return snapshot
 
 

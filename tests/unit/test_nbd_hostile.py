@@ -187,7 +187,7 @@ def test_a_hundred_clients_at_once_that_all_misbehave(seed: int) -> None:
 @pytest.fixture(scope="module")
 def lasting() -> Iterator[NbdServer]:
     """One server for all the examples of a module: none of them may bring it down."""
-    with serving(memory(), limits=NbdLimits(stall_s=0.2, handshake_s=0.5)) as server:
+    with serving(memory()) as server:
         yield server
 
 

@@ -303,7 +303,7 @@ def test_options_without_end_end_the_session() -> None:
 
 
 def test_a_handshake_that_stalls_is_ended() -> None:
-    with serving(memory(), limits=NbdLimits(handshake_s=0.2)) as server:
+    with serving(memory(), limits=NbdLimits(handshake_s=1.0)) as server:
         with RawClient(server.address, client_flags=None) as silent:
             assert silent.is_cut()
         with RawClient(server.address) as slow:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import socket
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -100,6 +103,55 @@ def test_stopping_ends_idle_and_negotiating_clients() -> None:
 
 def test_a_server_that_was_never_started_can_be_stopped() -> None:
     NbdServer({"x": Export(memory())}, ANY_PORT).stop()
+
+
+SERVE = """
+import sys
+from blockdev import FileDevice
+from blockdev.nbd import serve
+device = FileDevice.open(sys.argv[1], size_bytes=1 << 20)
+serve({"file": device}, "127.0.0.1", int(sys.argv[2]))
+device.close()
+print("served")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_ends_in_order_at_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(tmp_path / "file"), str(port)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with patient_client(TcpAddress("127.0.0.1", port)) as client:
+            client.go("file")
+            client.write(0, b"before the signal")
+            process.send_signal(number)
+            assert client.is_cut()
+        told, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (told, process.returncode) == ("served\n", 0)
+    assert (tmp_path / "file").read_bytes().startswith(b"before the signal")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def patient_client(address: TcpAddress) -> RawClient:
+    """A client of a server that is only just starting."""
+    for _ in range(3000):
+        try:
+            return RawClient(address)
+        except ConnectionRefusedError:
+            threading.Event().wait(0.01)
+    raise AssertionError("the server does not listen")
 
 
 def test_several_exports_are_apart() -> None:
