@@ -296,6 +296,8 @@ class ModelStore:
         else:
             done(result, None)
 
+    is_being_written = False
+
     def commit_held(self) -> None:
         """Nothing is ever held."""
 

@@ -47,6 +47,9 @@ class WritableStore(Protocol):
         hold: bool,
     ) -> None: ...
 
+    @property
+    def is_being_written(self) -> bool: ...
+
     def commit_held(self) -> None: ...
 
     def open_put(

@@ -27,8 +27,10 @@ MOST_COMMIT_NS = 2 * SLOW_COMMIT_NS
 it counts for: a device is slow when commit after commit is, not when one had to wait."""
 
 GATHER_TURNS = 4
-"""Turns of the event loop that a commit waits at most while each of them brings more.
-A turn costs microseconds, a batch of its own a durable write."""
+CONTENDED_TURNS = 24
+"""Turns of the event loop that a commit waits at most while each of them brings more, and
+while another process is writing, which it would have to wait for anyway.  A turn costs
+microseconds, a batch of its own a durable write."""
 
 Done: TypeAlias = Callable[[Any, BaseException | None], None]
 Submit: TypeAlias = Callable[[Done, bool], None]
@@ -40,6 +42,8 @@ class Holding(Protocol):
 
     @property
     def clock(self) -> Clock: ...
+    @property
+    def is_being_written(self) -> bool: ...
     def commit_held(self) -> None: ...
 
 
@@ -59,7 +63,7 @@ class Gather:
         self._holds_after_ns = 0
         self._commit_ns = 0.0
         self._is_due = False
-        self._turns_left = 0
+        self._turns = 0
         self._held = self._held_before = self._last_held = 0
 
     async def run(self, submit: Submit) -> Any:
@@ -76,7 +80,7 @@ class Gather:
             self._held += 1
             if not self._is_due:
                 self._is_due = True
-                self._turns_left = GATHER_TURNS
+                self._turns = 0
                 self._loop.call_soon(self._end_turn)
         return await future
 
@@ -85,12 +89,14 @@ class Gather:
 
         It may when this one has, or when the batch before was larger.  A client that sends
         one request at a time need not wait: the batch before was its own, and so is this one.
+        While another process writes, this one would only stand still: it reads on instead.
         """
         held = self._held
         expects_more = held > self._held_before or held < self._last_held
         is_alone = held == 1 and self._last_held <= 1
-        if expects_more and self._turns_left and not is_alone:
-            self._turns_left -= 1
+        waits = expects_more and not is_alone and self._turns < GATHER_TURNS
+        if waits or (self._turns < CONTENDED_TURNS and self._store.is_being_written):
+            self._turns += 1
             self._held_before = held
             self._loop.call_soon(self._end_turn)
             return

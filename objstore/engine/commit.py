@@ -13,20 +13,17 @@ Invariants:
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from blockdev import BlockDevice, Clock, DeviceError, DeviceFullError
 from objstore.config import StoreConfig
-from objstore.engine.apply import Applier
-from objstore.engine.roll import Roll
-from objstore.engine.space import FOR_WRITES, free_segments, held_back
+from objstore.engine.batch import BatchWriter, NothingToWriteError
+from objstore.engine.operation import Operation
+from objstore.engine.sharing import Slots
+from objstore.engine.ticket import Ticket, fail, forget, tell
 from objstore.errors import (
     InvalidArgumentError,
     StoreClosedError,
@@ -35,105 +32,8 @@ from objstore.errors import (
     StorePoisonedError,
     StoreUnavailableError,
 )
-from objstore.index import keys
-from objstore.index.base import Index, IndexFullError, WriteTransaction
-from objstore.index.schema import BucketBody, Tail
-from objstore.log import format as log
-from objstore.log.format import (
-    BATCH_HEAD_BYTES,
-    BatchBuilder,
-    Layout,
-    Record,
-    SegmentHead,
-    Superblock,
-)
-
-_LOG = logging.getLogger("objstore.commit")
-
-_SPACE_EVERY_BYTES = 1024 * 1024
-
-
-@dataclass(slots=True)
-class Decision:
-    """What an operation may look at, and take numbers from, while it decides.
-
-    `buckets`: those looked up in this batch already; records about buckets empty it.
-    """
-
-    txn: WriteTransaction
-    now_ms: int
-    next_lsn: int
-    next_bucket_id: int
-    buckets: dict[str, BucketBody] = field(default_factory=dict)
-
-    def take_bucket_id(self) -> int:
-        self.next_bucket_id += 1
-        return self.next_bucket_id - 1
-
-
-class Operation(Protocol):
-    """One mutation."""
-
-    @property
-    def size_bound_bytes(self) -> int:
-        """The most that its records can take in the log."""
-        ...
-
-    @property
-    def leaves_segments(self) -> int:
-        """How many segments it must leave free: `space.FOR_WRITES` and the like."""
-        ...
-
-    def decide(self, decision: Decision) -> Sequence[Record]:
-        """The records to write, in order; or raise a `StoreError` and nothing happens."""
-        ...
-
-
-class _Ticket:
-    """An operation in the queue, and how to tell its caller.
-
-    Callers that wait are woken in a chain: each wakes the next.  Were the leader to wake
-    them all, every one would at once ask for the interpreter, which only one can have.
-    `is_called`: its outcome stands, or the lead is its; it is in the chain.
-    """
-
-    __slots__ = (
-        "_wake",
-        "bound_bytes",
-        "callback",
-        "error",
-        "is_called",
-        "must_lead",
-        "next",
-        "operation",
-        "records",
-    )
-
-    def __init__(
-        self, operation: Operation, callback: Callable[[_Ticket], None] | None = None
-    ) -> None:
-        self.operation = operation
-        self.bound_bytes = operation.size_bound_bytes
-        self.callback = callback
-        self.records: Sequence[Record] = ()
-        self.error: BaseException | None = None
-        self.must_lead = False
-        self.is_called = False
-        self.next: _Ticket | None = None
-        self._wake = threading.Lock()
-        self._wake.acquire()
-
-    def wait(self) -> None:
-        self._wake.acquire()
-
-    def wake(self) -> None:
-        self._wake.release()
-
-    def pass_on(self) -> None:
-        """Wake the next of the chain; idempotent."""
-        successor, self.next = self.next, None
-        if successor is not None:
-            successor.wake()
+from objstore.index.base import Index, IndexFullError
+from objstore.log.format import Record, Superblock
 
 
 class Committer:
@@ -147,27 +47,22 @@ class Committer:
         config: StoreConfig,
         clock: Clock,
         space_path: Path | None,
+        slots: Slots,
     ) -> None:
-        self._device = device
         self._index = index
-        self._superblock = superblock
-        self._layout = Layout.of(superblock)
-        self._seed = log.batch_seed(superblock.store_id)
+        self._segment_bytes = superblock.segment_bytes
         self._config = config
-        self._clock = clock
-        self._space_path = space_path
+        self._writer = BatchWriter(device, superblock, config, clock, space_path)
+        self._slots = slots
         self._mutex = threading.Lock()
         self._idle = threading.Condition(self._mutex)
-        self._queue: deque[_Ticket] = deque()
+        self._queue: deque[Ticket] = deque()
         self._is_led = False
         self._failure: StoreUnavailableError | None = None
         self._thread: threading.Thread | None = None
         self._thread_wake = threading.Semaphore(0)
         self._thread_leads = False
         self._is_held = False
-        self._zeroed = (-1, 0)
-        self._unasked_bytes = _SPACE_EVERY_BYTES
-        self.batches = 0
 
     # --- callers ------------------------------------------------------------------
 
@@ -177,7 +72,7 @@ class Committer:
         Raises:
             StoreError: what the operation decided, or why the store cannot write.
         """
-        ticket = _Ticket(operation)
+        ticket = Ticket(operation)
         if self._enqueue(ticket):
             ticket.must_lead = True
         else:
@@ -188,7 +83,7 @@ class Committer:
             raise ticket.error
         return ticket.records
 
-    def _await(self, ticket: _Ticket) -> None:
+    def _await(self, ticket: Ticket) -> None:
         """Wait to be told the outcome, or to lead."""
         try:
             ticket.wait()
@@ -197,7 +92,7 @@ class Committer:
             with self._mutex:
                 if not ticket.is_called:
                     # Nobody waits any more: another thread has to lead when its turn comes.
-                    ticket.callback = _forget
+                    ticket.callback = forget
             ticket.pass_on()
             if ticket.must_lead:
                 self._lead()
@@ -218,7 +113,7 @@ class Committer:
         Raises:
             StoreUnavailableError: the queue is full, or the store cannot write.
         """
-        ticket = _Ticket(operation, lambda ended: done(ended.records, ended.error))
+        ticket = Ticket(operation, lambda ended: done(ended.records, ended.error))
         if self._enqueue(ticket):
             if hold:
                 self._is_held = True
@@ -257,14 +152,28 @@ class Committer:
         if self._failure is not None:
             raise self._failure
 
+    def raise_if_poisoned(self) -> None:
+        """Raises the failure of the device, but not that the store is being closed."""
+        if isinstance(self._failure, StorePoisonedError):
+            raise self._failure
+
+    def has_reserve(self) -> bool:
+        """Whether the file system has more room left than what deletes are to find."""
+        return self._writer.has_reserve()
+
+    @property
+    def batches(self) -> int:
+        """How many batches this process has written."""
+        return self._writer.batches
+
     # --- leader and followers -------------------------------------------------------
 
-    def _enqueue(self, ticket: _Ticket) -> bool:
+    def _enqueue(self, ticket: Ticket) -> bool:
         """Queue `ticket`; whether its caller has to lead."""
-        if ticket.bound_bytes > self._layout.segment_bytes // 2:
+        if ticket.bound_bytes > self._segment_bytes // 2:
             raise InvalidArgumentError(
                 f"an operation of {ticket.bound_bytes} bytes does not fit into a "
-                f"log segment of {self._layout.segment_bytes}; make the store with larger segments"
+                f"log segment of {self._segment_bytes}; make the store with larger segments"
             )
         with self._mutex:
             self.raise_if_unusable()
@@ -294,15 +203,15 @@ class Committer:
             called.wake()
         for ticket in batch:
             if ticket.callback is not None:
-                _tell(ticket, ticket.callback)
+                tell(ticket, ticket.callback)
 
-    def _call(self, batch: list[_Ticket], heir: _Ticket | None) -> _Ticket | None:
+    def _call(self, batch: list[Ticket], heir: Ticket | None) -> Ticket | None:
         """Chain those who wait, the next leader last; the first of them.
 
         Last, since by then the others may have their next operations in the queue, for
         it to take along.
         """
-        called: _Ticket | None = None
+        called: Ticket | None = None
         if heir is not None and heir.callback is None:
             heir.must_lead = heir.is_called = True
             called = heir
@@ -312,10 +221,10 @@ class Committer:
                 ticket.next, called = called, ticket
         return called
 
-    def _gather(self) -> list[_Ticket]:
-        batch: list[_Ticket] = []
+    def _gather(self) -> list[Ticket]:
+        batch: list[Ticket] = []
         total_bytes = 0
-        limit_bytes = min(self._config.batch_bytes, self._layout.segment_bytes // 4)
+        limit_bytes = min(self._config.batch_bytes, self._segment_bytes // 4)
         while self._queue and len(batch) < self._config.batch_ops:
             total_bytes += self._queue[0].bound_bytes
             if batch and total_bytes > limit_bytes:
@@ -348,192 +257,30 @@ class Committer:
 
     # --- one batch ------------------------------------------------------------------
 
-    def _commit_batch(self, batch: list[_Ticket]) -> None:
+    def _commit_batch(self, batch: list[Ticket]) -> None:
+        """Commit `batch`; what became of it is in its tickets, whatever happens."""
         try:
             again = True
             while again:
                 with self._index.write() as txn:
-                    again = self._write_batch(txn, batch)
-        except _NothingToWriteError:
+                    self._slots.note_writing(True)
+                    self.raise_if_poisoned()
+                    again = self._writer.write(txn, batch)
+        except NothingToWriteError:
             pass
         except StoreError as error:
-            _fail(batch, error)
+            fail(batch, error)
         except DeviceFullError as error:
-            _fail(batch, StoreFullError(f"no space left for the log: {error}"))
+            fail(batch, StoreFullError(f"no space left for the log: {error}"))
         except IndexFullError as error:
-            _fail(batch, StoreFullError(f"no space left for the index: {error}"))
+            fail(batch, StoreFullError(f"no space left for the index: {error}"))
         except DeviceError as error:
-            _fail(batch, self.poison(error))
+            fail(batch, self.poison(error))
         except BaseException as error:
             # A defect, or a signal's exception; nothing of the batch happened.
-            _fail(
-                batch, StoreUnavailableError(f"the commit was interrupted ({error!r}); try again")
-            )
+            fail(batch, StoreUnavailableError(f"the commit was interrupted ({error!r}); try again"))
             for ticket in batch:
                 if ticket.must_lead or isinstance(error, Exception):
                     ticket.error = error
-
-    def _write_batch(self, txn: WriteTransaction, batch: list[_Ticket]) -> bool:
-        """Decide, write, update the index; whether the batch must be tried once more."""
-        self.raise_if_poisoned()
-        row = txn.get(keys.TAIL)
-        assert row is not None, "a store has a tail from the moment it is made"
-        tail = Tail.unpack(row)
-        bound_bytes = BATCH_HEAD_BYTES + sum(ticket.bound_bytes for ticket in batch)
-        leaves = min(ticket.operation.leaves_segments for ticket in batch)
-        roll = Roll.plan(txn, tail, self._layout, bound_bytes, leaves)
-        if roll is None:
-            return True
-        has_space = self._has_space(txn, roll)
-        builder = BatchBuilder(
-            roll.offset_bytes, tail.next_seq, tail.next_lsn, tail.previous_hash, self._seed
-        )
-        applier = Applier(txn, self._layout, self._superblock.chunk_bytes, tail.next_seq)
-        if roll.record is not None:
-            builder.place(roll.record)
-            applier.apply(roll.record)
-        now_ms = self._clock.now_ns() // 1_000_000
-        decision = Decision(txn, now_ms, builder.next_lsn, tail.next_bucket_id)
-        decided = int(roll.record is not None and not roll.is_new_segment)
-        for ticket in () if roll.goes_alone else batch:
-            if not has_space and ticket.operation.leaves_segments == FOR_WRITES:
-                ticket.error = StoreFullError("the store is full; delete something, then retry")
-                continue
-            try:
-                records = ticket.operation.decide(decision)
-            except Exception as error:  # it has emitted nothing: nobody else is concerned
-                ticket.error = error
-                continue
-            for record in records:
-                builder.place(record)
-                applier.apply(record)
-                if record.kind <= log.BUCKET_GONE:
-                    decision.buckets.clear()
-            decided += len(records)
-            decision.next_lsn = builder.next_lsn
-            ticket.records = records
-        if not decided:
-            # Nothing to say: the roll, if any, is taken back with the transaction.
-            raise _NothingToWriteError
-        applier.finish()
-        data, check = builder.finish(
-            log_bytes=tail.log_bytes,
-            time_ms=decision.now_ms,
-            next_bucket_id=decision.next_bucket_id,
-        )
-        self._write(txn, roll, tail, data)
-        txn.put(
-            keys.TAIL,
-            Tail(
-                tail.next_seq + 1,
-                builder.next_lsn,
-                roll.segment,
-                roll.offset_bytes + len(data),
-                check,
-                tail.log_bytes + len(data),
-                decision.next_bucket_id,
-                roll.successor,
-                roll.log_segments,
-            ).pack(),
-        )
-        self.batches += 1
-        self._unasked_bytes += len(data)
-        return roll.goes_alone
-
-    def _has_space(self, txn: WriteTransaction, roll: Roll) -> bool:
-        """Whether the batch may write, and not only delete.
-
-        That is decided when the log takes a segment, and holds until one is given back.
-        """
-        if roll.record is None:
-            is_low = txn.get(keys.LOW) is not None
-        else:
-            wanted = held_back(self._layout, FOR_WRITES)
-            is_low = free_segments(txn, self._layout, wanted) < wanted
-            if is_low:
-                txn.put(keys.LOW, b"")
-            else:
-                txn.delete(keys.LOW)
-        return roll.successor >= 0 and not is_low and self.has_reserve()
-
-    def _write(self, txn: WriteTransaction, roll: Roll, tail: Tail, data: bytes) -> None:
-        """One durable write: the segment's head if it is new, the batch, zeroes ahead."""
-        offset_bytes = roll.offset_bytes
-        end = self._layout.offset(roll.segment) + self._layout.segment_bytes
-        if offset_bytes + len(data) > end:
-            # What an operation said it takes was of an earlier state; nothing was written.
-            raise StoreUnavailableError("the object changed while this was prepared; try again")
-        ahead_bytes = self._zero_ahead(txn, roll.segment, offset_bytes + len(data))
-        if ahead_bytes:
-            data += bytes(ahead_bytes)
-        if roll.is_new_segment:
-            head = SegmentHead(
-                self._superblock.store_id, roll.segment, tail.next_seq, tail.previous_hash
-            ).pack()
-            data = head + data
-            offset_bytes -= len(head)
-        self._device.write(offset_bytes, data, fua=True)
-
-    def _zero_ahead(self, txn: WriteTransaction, segment: int, end: int) -> int:
-        """How many zeroes to write after the batch that ends at `end`.
-
-        Nothing beyond the tail matters to anybody, so that writing there is always
-        safe; how far it was done is shared so that each byte is zeroed once.
-        """
-        if self._zeroed[0] == segment and end <= self._zeroed[1]:
-            return 0
-        row = txn.get(keys.ZEROED)
-        if row is not None:
-            self._zeroed = (
-                int.from_bytes(row[:4], "little"),
-                int.from_bytes(row[4:], "little"),
-            )
-            if self._zeroed[0] == segment and end <= self._zeroed[1]:
-                return 0
-        limit = self._layout.offset(segment) + self._layout.segment_bytes
-        want_bytes = min(self._config.zero_ahead_bytes, self._layout.segment_bytes // 16)
-        ahead_bytes = min(want_bytes, limit - end)
-        self._zeroed = (segment, end + ahead_bytes)
-        txn.put(
-            keys.ZEROED, segment.to_bytes(4, "little") + (end + ahead_bytes).to_bytes(8, "little")
-        )
-        return ahead_bytes
-
-    def raise_if_poisoned(self) -> None:
-        """Raises the failure of the device, but not that the store is being closed."""
-        if isinstance(self._failure, StorePoisonedError):
-            raise self._failure
-
-    def has_reserve(self) -> bool:
-        """Whether the file system has more room left than what deletes are to find.
-
-        While there is plenty, the system is asked once for so many bytes of the log.
-        """
-        if self._space_path is None or self._unasked_bytes < _SPACE_EVERY_BYTES:
-            return True
-        stat = os.statvfs(self._space_path)
-        has_reserve = stat.f_bavail * stat.f_frsize > self._config.reserve_bytes
-        self._unasked_bytes = 0 if has_reserve else _SPACE_EVERY_BYTES
-        return has_reserve
-
-
-class _NothingToWriteError(Exception):
-    """Every operation of the batch was refused or had nothing to do."""
-
-
-def _forget(_ticket: _Ticket) -> None:
-    """The outcome of an operation whose caller has left."""
-
-
-def _tell(ticket: _Ticket, callback: Callable[[_Ticket], None]) -> None:
-    """Call back; what goes wrong there must not keep the rest of the batch waiting."""
-    try:
-        callback(ticket)
-    except Exception:
-        _LOG.exception("the caller of a write failed when told of its outcome")
-
-
-def _fail(batch: list[_Ticket], error: BaseException) -> None:
-    for ticket in batch:
-        ticket.records = ()
-        ticket.error = error
+        finally:
+            self._slots.note_writing(False)

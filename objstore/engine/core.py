@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from blockdev import BlockDevice, Clock, DeviceError, DeviceFullError
 from objstore.config import MAX_KEY_BYTES, StoreConfig
-from objstore.engine.commit import Committer, Decision, Operation
+from objstore.engine.commit import Committer
 from objstore.engine.flush import FlushGate
+from objstore.engine.operation import Decision, Operation
 from objstore.engine.sharing import Slots, SoleLock
 from objstore.engine.space import Space, reap_leases, release_quarantine
 from objstore.entropy import Entropy
@@ -107,6 +108,7 @@ class Core:
 
     def reclaim_alone(self) -> int:
         """As `reclaim`, for who holds the maintenance lock."""
+        self.slots.forget_dead_writers()
         try:
             reaped = reap_leases(self.index, self.slots)
             return reaped + release_quarantine(self.index, self.device, self.layout, self.slots)

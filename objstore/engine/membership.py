@@ -39,7 +39,7 @@ def join(
         entropy,
         slots,
         Space(opened.device, opened.index, layout, slots),
-        Committer(opened.device, opened.index, opened.superblock, config, clock, space_path),
+        Committer(opened.device, opened.index, opened.superblock, config, clock, space_path, slots),
         FlushGate(opened.device),
         SoleLock(folder.run / "maintenance"),
         makes_buckets,

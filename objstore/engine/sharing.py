@@ -3,7 +3,8 @@
 ``run/slots`` holds one 8-byte cell a process, mapped into all of them.  A
 process owns its cell by a lock on that byte range, which the kernel drops when
 the process dies.  The cell says from which batch on the process has readers:
-segments that fell free at or after it must not be used again yet.
+segments that fell free at or after it must not be used again yet.  Behind the cells a
+byte a process says whether it is writing a batch at this moment: a hint, no lock.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from objstore.errors import StoreUnavailableError
 _CELL = Struct("<Q")
 MAX_PROCESSES = 1024
 NO_READER = 2**64 - 1
+_WRITING_AT = MAX_PROCESSES * _CELL.size
+_FILE_BYTES = _WRITING_AT + MAX_PROCESSES
 
 
 class Slots:
@@ -36,14 +39,15 @@ class Slots:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         # With its storage: touching a hole of a mapped file kills the process (SIGBUS)
         # once the file system is full.
-        os.posix_fallocate(self._fd, 0, MAX_PROCESSES * _CELL.size)
-        self._map = mmap.mmap(self._fd, MAX_PROCESSES * _CELL.size)
+        os.posix_fallocate(self._fd, 0, _FILE_BYTES)
+        self._map = mmap.mmap(self._fd, _FILE_BYTES)
         self._mutex = threading.Lock()
         self._pins: Counter[int] = Counter()
         for slot in range(MAX_PROCESSES):
             if self._try_lock(slot):
                 self.slot = slot
                 self._publish(NO_READER)
+                self.note_writing(False)
                 return
         self._map.close()
         os.close(self._fd)
@@ -83,6 +87,28 @@ class Slots:
                 del self._pins[seq]
             self._publish(min(self._pins, default=NO_READER))
 
+    def note_writing(self, is_writing: bool) -> None:
+        """Tell the others that this process begins, or has ended, to write a batch."""
+        self._map[_WRITING_AT + self.slot] = is_writing
+
+    def is_written(self) -> bool:
+        """Whether some process seems to be writing a batch: who commits now will wait.
+
+        The byte of a process that was killed stays until its slot is taken again, or
+        until `forget_dead_writers`.
+        """
+        return self._map.find(b"\x01", _WRITING_AT) >= 0
+
+    def forget_dead_writers(self) -> None:
+        """Clear the bytes that killed processes have left set."""
+        with self._mutex:
+            at = self._map.find(b"\x01", _WRITING_AT)
+            while at >= 0:
+                slot = at - _WRITING_AT
+                if slot != self.slot and not self._is_alive(slot):
+                    self._map[at] = 0
+                at = self._map.find(b"\x01", at + 1)
+
     def oldest_pin(self) -> int:
         """The least pinned batch number of all living processes; NO_READER without any."""
         oldest = NO_READER
@@ -110,6 +136,7 @@ class Slots:
         """Leave; the slot is free for another process."""
         with self._mutex:
             self._publish(NO_READER)
+            self.note_writing(False)
             self._map.close()
         os.close(self._fd)
 

@@ -293,6 +293,11 @@ class ObjectStore:
         operation = delete.DeleteObjects(core, bucket, [key])
         core.submit(operation, lambda records: DeleteResult(key, bool(records)), done, hold)
 
+    @property
+    def is_being_written(self) -> bool:
+        """Whether a commit would have to wait, as another process seems to be at one."""
+        return self._core.slots.is_written()
+
     def commit_held(self) -> None:
         """Commit, on this thread, what was submitted to be held.
 

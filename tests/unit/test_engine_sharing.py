@@ -221,3 +221,29 @@ def test_space_of_the_dead_is_not_used_while_their_last_batch_may_count(tmp_path
         assert_clean(store)
         with store.get("bucket", "key") as reader:
             assert reader.read() in (pattern(1, 30_000), pattern(2, 30_000))
+
+
+def test_writing_is_seen_by_others_and_forgotten_with_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "slots"
+    mine = Slots(path)
+    program = (
+        "import os, sys; from pathlib import Path; from objstore.engine.sharing import Slots;"
+        "slots = Slots(Path(sys.argv[1])); slots.note_writing(True);"
+        "print(slots.slot, flush=True); sys.stdin.read(1); os._exit(9)"
+    )
+    assert not mine.is_written()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert int(process.stdout.readline()) != mine.slot
+    mine.forget_dead_writers()
+    assert mine.is_written(), "it lives"
+    process.stdin.close()
+    assert process.wait(60) == 9
+    process.stdout.close()
+    assert mine.is_written(), "nobody has looked yet"
+    mine.forget_dead_writers()
+    assert not mine.is_written()
+    mine.close()
