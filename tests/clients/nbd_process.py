@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from blockdev.nbd import TcpAddress
+from blockdev.service import Region
 
 TIMEOUT_S = 120
 
@@ -29,6 +32,17 @@ def blockdev(region: Path, *arguments: object) -> str:
 def environment(region: Path) -> dict[str, str]:
     """The environment of a command on this region."""
     return {**os.environ, "BLOCKDEV_REGION": str(region)}
+
+
+def put(region_dir: Path, volume_id: str, offset_bytes: int, length_bytes: int) -> None:
+    """Blocks that are like no others."""
+    data = random.Random(f"{offset_bytes}").randbytes(length_bytes)
+    with (
+        Region.open(region_dir) as region,
+        closing(region.open_volume(volume_id, throttled=False, delayed=False)) as device,
+    ):
+        device.write(offset_bytes, data)
+        device.flush()
 
 
 class NbdProcess:

@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 from blockdev.cli import main
 from blockdev.model import GIB
 from blockdev.service import Region
-from tests.clients.nbd_process import NbdProcess
+from tests.clients.nbd_process import NbdProcess, put
 from tests.nbd_client import EPERM, ESHUTDOWN, FUA, LIST, READ, WRITE, RawClient
 
 MIB = 1024 * 1024
@@ -224,17 +223,6 @@ def test_diff_and_du_tell_what_changed_and_what_it_takes(run: Run, region_dir: P
     assert first not in shown
     run("delete-snapshot", first)
     assert json.loads(run("du", "--json"))["total"]["blocks"] == 10
-
-
-def put(region_dir: Path, volume_id: str, offset_bytes: int, length_bytes: int) -> None:
-    """Blocks that are like no others."""
-    data = random.Random(f"{offset_bytes}").randbytes(length_bytes)
-    with (
-        Region.open(region_dir) as region,
-        closing(region.open_volume(volume_id, throttled=False, delayed=False)) as device,
-    ):
-        device.write(offset_bytes, data)
-        device.flush()
 
 
 def test_a_snapshot_is_copied_to_another_region(run: Run, tmp_path: Path, image: Path) -> None:
