@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import struct
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -398,6 +400,57 @@ def test_connections_see_each_others_writes(server: NbdServer) -> None:
             assert other.ask(nbd.FLUSH).error == 0
             other.write(0, data)
             assert one.read(0, 512) == data
+
+
+def test_pipelines_on_several_connections_are_seen_by_all(server: NbdServer, seed: int) -> None:
+    """Four clients write their quarters at once, each many requests deep; all read all."""
+    quarter = SIZE // 4
+    wanted = [random.Random(seed + number).randbytes(quarter) for number in range(4)]
+    failures: list[BaseException] = []
+    all_written = threading.Barrier(4, timeout=60)
+
+    def work(number: int) -> None:
+        numbers = random.Random(-seed - number)
+        try:
+            with client_of(server) as client:
+                write_in_shreds(client, numbers, number * quarter, wanted[number])
+                all_written.wait()
+                for other in numbers.sample(range(4), 4):
+                    assert client.read(other * quarter, quarter) == wanted[other]
+        except BaseException as error:
+            failures.append(error)
+            all_written.abort()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+
+
+def write_in_shreds(
+    client: RawClient, numbers: random.Random, offset_bytes: int, content: bytes
+) -> None:
+    """Pieces of all sizes in any order, plain and FUA, up to 16 on their way at a time."""
+    cuts = sorted({0, len(content), *(numbers.randrange(len(content)) for _ in range(150))})
+    pieces = list(itertools.pairwise(cuts))
+    numbers.shuffle(pieces)
+    waiting: set[int] = set()
+    for start, end in pieces:
+        flags = nbd.FUA if numbers.random() < 0.3 else 0
+        at = offset_bytes + start
+        waiting.add(client.send(nbd.WRITE, at, flags=flags, payload=content[start:end]))
+        while len(waiting) >= 16:
+            waiting.remove(succeeded(client))
+    while waiting:
+        waiting.remove(succeeded(client))
+
+
+def succeeded(client: RawClient) -> int:
+    reply = client.reply()
+    assert reply.error == 0
+    return reply.cookie
 
 
 def test_disconnect_is_silent_and_after_it_others_are_served(server: NbdServer) -> None:
