@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
-from objstore.engine.extents import span, stored_bytes
+from objstore.engine.segment_sums import SegmentSums
 from objstore.index import keys, schema
 from objstore.index.base import WriteTransaction
 from objstore.index.schema import (
@@ -26,8 +26,6 @@ from objstore.index.schema import (
     FLAG_MANIFEST,
     FLAG_NULL,
     Counters,
-    Extent,
-    ExtentRow,
     Head,
     SegmentRow,
     pack_head,
@@ -61,14 +59,7 @@ class Applier:
         first_lsns: Mapping[int, int] | None = None,
     ) -> None:
         self._txn = txn
-        self._layout = layout
-        self._chunk_bytes = chunk_bytes
-        self._quarantine_seq = quarantine_seq
-        self._first_lsns = first_lsns
-        self._live: defaultdict[int, int] = defaultdict(int)
-        self._tombstones: defaultdict[int, int] = defaultdict(int)
-        self._runs: dict[int, int] = {}
-        self._shrunk: set[int] = set()
+        self._sums = SegmentSums(txn, layout, chunk_bytes, quarantine_seq, first_lsns)
         self._objects: defaultdict[int, int] = defaultdict(int)
         self._versions: defaultdict[int, int] = defaultdict(int)
         self._bytes: defaultdict[int, int] = defaultdict(int)
@@ -83,12 +74,12 @@ class Applier:
         if apply is None:
             raise log.FormatError(f"record {record.lsn} is of unknown kind {record.kind}")
         if record.kind in log.TOMBSTONES:
-            self._tombstones[self._layout.segment_of(record.record_offset)] += record.record_bytes
+            self._sums.bury(record.record_offset, record.record_bytes)
         apply(self, record)
 
     def finish(self) -> None:
         """Write the segments' and buckets' sums; call once, last."""
-        self._write_segments()
+        self._sums.write()
         for bucket_id in {*self._objects, *self._versions, *self._bytes}:
             change = (
                 self._objects[bucket_id],
@@ -192,23 +183,23 @@ class Applier:
 
     def _added(self, record: Record) -> None:
         bucket_id = record.bucket_id
-        self._charge_record(record)
+        self._sums.charge(record.lsn, record.record_offset, record.stored_bytes)
         self._versions[bucket_id] += 1
         self._bytes[bucket_id] += schema.decode_size(record.body).size_bytes
         if record.flags & FLAG_EXTENTS:
             owner = bucket_id.to_bytes(4, "big") + record.key
             for extent in schema.decode_version(record.body).extents:
-                self._use(extent, record.version_seq, 0, owner, is_version=True)
+                self._sums.use(extent, record.version_seq, 0, owner, is_version=True)
 
     def _removed(self, bucket_id: int, key: bytes, row: bytes, heir_seq: int) -> None:
         """Undo `_added`; the manifest stays if `heir_seq` is the same version rewritten."""
         head, body = unpack_head(row), row_body(row)
-        self._discharge(head)
+        self._sums.discharge(head)
         self._versions[bucket_id] -= 1
         self._bytes[bucket_id] -= schema.decode_size(body).size_bytes
         if head.flags & FLAG_EXTENTS:
             for extent in schema.decode_version(body).extents:
-                self._release(extent, head.version_seq, 0)
+                self._sums.release(extent, head.version_seq, 0)
         if heir_seq != head.version_seq and head.flags & FLAG_MANIFEST:
             self.drop_manifest(head.version_seq)
 
@@ -224,10 +215,10 @@ class Applier:
         owner = record.bucket_id.to_bytes(4, "big") + record.key
         row = self._row(record)
         self._txn.put(key, row + owner + len(owner).to_bytes(2, "big"))
-        self._charge_record(record)
+        self._sums.charge(record.lsn, record.record_offset, record.stored_bytes)
         for part in body.parts:
             for extent in part.extents:
-                self._use(extent, record.version_seq, body.start_byte, key)
+                self._sums.use(extent, record.version_seq, body.start_byte, key)
 
     def drop_manifest(self, version_seq: int) -> None:
         """Remove all manifest rows of a version."""
@@ -238,11 +229,11 @@ class Applier:
 
     def _manifest_removed(self, key: bytes, row: bytes) -> None:
         head = unpack_head(row)
-        self._discharge(head)
+        self._sums.discharge(head)
         body = schema.decode_manifest(manifest_body(row))
         for part in body.parts:
             for extent in part.extents:
-                self._release(extent, head.version_seq, body.start_byte)
+                self._sums.release(extent, head.version_seq, body.start_byte)
 
     def _upload(self, record: Record) -> None:
         upload_id = schema.decode_upload(record.body).upload_id
@@ -264,15 +255,15 @@ class Applier:
             self._part_removed(old)
         row = self._row(record)
         self._txn.put(key, row)
-        self._charge_record(record)
+        self._sums.charge(record.lsn, record.record_offset, record.stored_bytes)
         for extent in body.extents:
-            self._use(extent, record.version_seq, 0, key)
+            self._sums.use(extent, record.version_seq, 0, key)
 
     def _part_removed(self, row: bytes) -> None:
         head = unpack_head(row)
-        self._discharge(head)
+        self._sums.discharge(head)
         for extent in schema.decode_part(row_body(row)).extents:
-            self._release(extent, head.version_seq, 0)
+            self._sums.release(extent, head.version_seq, 0)
 
     # --- buckets ----------------------------------------------------------------------
 
@@ -305,7 +296,7 @@ class Applier:
 
     def _segments(self, record: Record) -> None:
         """Make the log's segments exactly those that `record` names."""
-        self._write_segments()
+        self._sums.write()
         body = schema.decode_segments(record.body)
         wanted = {segment: row for segment, *row in body.segments}
         rows = list(self._txn.scan(keys.SEGMENT, keys.after(keys.SEGMENT)))
@@ -325,12 +316,12 @@ class Applier:
             self._txn.put(keys.segment(body.successor), row.pack())
 
     def _segment_freed(self, record: Record) -> None:
-        self._write_segments()
+        self._sums.write()
         segment = schema.decode_segment_freed(record.body).segment
         if self._txn.delete(keys.segment(segment)):
-            self._quarantine(segment, 1)
+            self._sums.quarantine(segment, 1)
 
-    # --- sums -------------------------------------------------------------------------
+    # --- rows -------------------------------------------------------------------------
 
     def _row(self, record: Record) -> bytes:
         return (
@@ -351,106 +342,13 @@ class Applier:
         self._remove(key)
         row = self._row(record)
         self._txn.put(key, row)
-        self._charge_record(record)
+        self._sums.charge(record.lsn, record.record_offset, record.stored_bytes)
 
     def _remove(self, key: bytes) -> None:
         old = self._txn.get(key)
         if old is not None:
             self._txn.delete(key)
-            self._discharge(unpack_head(old))
-
-    def _charge_record(self, record: Record) -> None:
-        self._charge(record.lsn, record.record_offset, record.stored_bytes)
-
-    def _discharge(self, head: Head) -> None:
-        self._charge(head.lsn, head.record_offset, -head.charge_bytes)
-
-    def _charge(self, lsn: int, record_offset: int, size_bytes: int) -> None:
-        segment = self._layout.segment_of(record_offset)
-        if self._first_lsns is not None and lsn < self._first_lsns.get(segment, lsn + 1):
-            return
-        self._live[segment] += size_bytes
-
-    def _use(
-        self,
-        extent: Extent,
-        owner_seq: int,
-        start_byte: int,
-        owner: bytes,
-        is_version: bool = False,
-    ) -> None:
-        segment, run = span(extent, self._layout, self._chunk_bytes)
-        key = keys.extent(segment, extent.offset_bytes, owner_seq, start_byte)
-        if self._first_lsns is None and not self._is_used(segment, extent):
-            self._live[segment] += stored_bytes(extent.length_bytes, self._chunk_bytes)
-            self._runs[segment] = max(run, self._runs.get(segment, 1))
-        row = ExtentRow(extent.length_bytes, extent.nonce, is_version, owner)
-        self._txn.put(key, row.pack())
-
-    def _release(self, extent: Extent, owner_seq: int, start_byte: int) -> None:
-        segment, run = span(extent, self._layout, self._chunk_bytes)
-        key = keys.extent(segment, extent.offset_bytes, owner_seq, start_byte)
-        row = self._txn.get(key)
-        if row is None or ExtentRow.unpack(row).nonce != extent.nonce:
-            return
-        self._txn.delete(key)
-        if self._first_lsns is None and not self._is_used(segment, extent):
-            self._live[segment] -= stored_bytes(extent.length_bytes, self._chunk_bytes)
-            if run > 1:
-                self._shrunk.add(segment)
-
-    def _is_used(self, segment: int, extent: Extent) -> bool:
-        """Whether some row uses this very extent, not another that once stood there."""
-        prefix = keys.extent_prefix(segment, extent.offset_bytes)
-        return any(
-            ExtentRow.unpack(row).nonce == extent.nonce
-            for _key, row in self._txn.scan(prefix, keys.after(prefix))
-        )
-
-    def _write_segments(self) -> None:
-        for segment in {*self._live, *self._tombstones, *self._runs, *self._shrunk}:
-            self._write_segment(segment)
-        self._live.clear()
-        self._tombstones.clear()
-        self._runs.clear()
-        self._shrunk.clear()
-
-    def _write_segment(self, segment: int) -> None:
-        key = keys.segment(segment)
-        row = self._txn.get(key)
-        old = SegmentRow.unpack(row) if row else None
-        is_data = old.kind == schema.SEGMENT_DATA if old else segment in self._runs
-        if old is None and not is_data:
-            return  # a record moved out of a log segment that is gone already
-        old = old or SegmentRow(schema.SEGMENT_DATA)
-        live_bytes = old.live_bytes + self._live.get(segment, 0)
-        run = max(old.run, self._runs.get(segment, 1)) if is_data else 1
-        if is_data and live_bytes <= 0:
-            self._txn.delete(key)
-            self._quarantine(segment, run)
-            return
-        if segment in self._shrunk:
-            run = self._longest_run(segment)
-            if run < old.run:
-                self._quarantine(segment + run, old.run - run)
-        tombstone_bytes = old.tombstone_bytes + self._tombstones.get(segment, 0)
-        # Less than nothing can only live where damage has swallowed the records that did.
-        sums = (max(0, live_bytes), tombstone_bytes)
-        self._txn.put(key, SegmentRow(old.kind, run, *old[2:5], *sums).pack())
-
-    def _longest_run(self, segment: int) -> int:
-        prefix = keys.extents_prefix(segment)
-        run = 1
-        for key, row in self._txn.scan(prefix, keys.after(prefix)):
-            use = ExtentRow.unpack(row)
-            extent = Extent(keys.parse_extent(key)[1], use.length_bytes, use.nonce)
-            run = max(run, span(extent, self._layout, self._chunk_bytes)[1])
-        return run
-
-    def _quarantine(self, segment: int, run: int) -> None:
-        if self._quarantine_seq is not None:
-            key = keys.quarantine(self._quarantine_seq, segment)
-            self._txn.put(key, run.to_bytes(4, "little"))
+            self._sums.discharge(unpack_head(old))
 
 
 def sweep_counters(txn: WriteTransaction) -> None:
@@ -461,28 +359,6 @@ def sweep_counters(txn: WriteTransaction) -> None:
     for key, _row in list(txn.scan(b"n", keys.after(b"n"))):
         if txn.get(b"c" + key[1:]) is None:
             txn.delete(key)
-
-
-def settle_data_segments(txn: WriteTransaction, layout: Layout, chunk_bytes: int) -> None:
-    """Make the data segments' rows from the extents that are used; the end of a replay."""
-    live_bytes: defaultdict[int, int] = defaultdict(int)
-    runs: dict[int, int] = {}
-    last: Extent | None = None
-    for key, row in txn.scan(b"x", keys.after(b"x")):
-        segment, offset_bytes, _owner, _start = keys.parse_extent(key)
-        use = ExtentRow.unpack(row)
-        extent = Extent(offset_bytes, use.length_bytes, use.nonce)
-        if extent != last:
-            live_bytes[segment] += stored_bytes(extent.length_bytes, chunk_bytes)
-            runs[segment] = max(runs.get(segment, 1), span(extent, layout, chunk_bytes)[1])
-        last = extent
-    for key, row in list(txn.scan(keys.SEGMENT, keys.after(keys.SEGMENT))):
-        is_data = SegmentRow.unpack(row).kind == schema.SEGMENT_DATA
-        if is_data and keys.parse_segment(key) not in runs:
-            txn.delete(key)
-    for segment, run in runs.items():
-        new = SegmentRow(schema.SEGMENT_DATA, run, live_bytes=live_bytes[segment])
-        txn.put(keys.segment(segment), new.pack())
 
 
 _APPLY: dict[int, Callable[[Applier, Record], None]] = {

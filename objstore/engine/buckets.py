@@ -6,8 +6,8 @@ import contextlib
 import re
 from collections.abc import Sequence
 
-from objstore.engine.commit import Decision
 from objstore.engine.core import Core, encode_key
+from objstore.engine.operation import Decision
 from objstore.engine.rows import bucket_info
 from objstore.engine.space import FOR_DELETES, FOR_WRITES
 from objstore.errors import (

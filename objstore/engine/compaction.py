@@ -18,10 +18,10 @@ import msgspec
 from xxhash import xxh3_64_intdigest
 
 from objstore.engine.apply import manifest_body, manifest_owner
-from objstore.engine.commit import Decision
 from objstore.engine.core import Core, tail_of
 from objstore.engine.extent_writer import ExtentWriter
 from objstore.engine.extents import CHECKSUM_BYTES, chunk_count, seed, table_offset
+from objstore.engine.operation import Decision
 from objstore.engine.space import FOR_COMPACTION, FOR_MOVES
 from objstore.errors import CorruptionError
 from objstore.index import keys, schema

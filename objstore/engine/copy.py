@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from objstore.engine import rows
 from objstore.engine.apply import manifest_body
 from objstore.engine.buckets import ensure
-from objstore.engine.commit import Decision
 from objstore.engine.conditions import check_read, check_write
 from objstore.engine.core import Core, encode_key
 from objstore.engine.get import find_row, get
+from objstore.engine.operation import Decision
 from objstore.engine.put import (
     attributes_bound_bytes,
     current_etag,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from objstore.engine.commit import Decision
 from objstore.engine.core import Core, decided_bucket, encode_key
+from objstore.engine.operation import Decision
 from objstore.engine.space import FOR_DELETES
 from objstore.index import keys, schema
 from objstore.index.schema import FLAG_NULL, GoneBody

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from blockdev import Buffer
 from objstore.config import MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS
 from objstore.engine import rows
-from objstore.engine.commit import Decision
 from objstore.engine.conditions import check_write
 from objstore.engine.core import Core, encode_key
 from objstore.engine.listing import fold
+from objstore.engine.operation import Decision
 from objstore.engine.put import BodyStream, attributes_bound_bytes, current_etag, info_of
 from objstore.engine.space import FOR_DELETES, FOR_WRITES
 from objstore.errors import (

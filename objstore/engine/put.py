@@ -14,11 +14,11 @@ from blockdev import Buffer
 from objstore import hashing
 from objstore.config import MAX_PUT_BYTES
 from objstore.engine import rows
-from objstore.engine.commit import Decision, Operation
 from objstore.engine.conditions import check_write
 from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.extent_writer import ExtentWriter
 from objstore.engine.hash_queue import HashQueue, Use
+from objstore.engine.operation import Decision, Operation
 from objstore.engine.space import FOR_WRITES
 from objstore.errors import EntityTooLargeError, IncompleteBodyError, InvalidArgumentError
 from objstore.index import keys, schema

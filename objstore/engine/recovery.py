@@ -9,7 +9,7 @@ in between is missing, and not missed: of every entity, the last record is there
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,9 @@ import msgspec
 
 from blockdev import BlockDevice
 from objstore.config import MIB
-from objstore.engine.apply import Applier, manifest_owner, settle_data_segments, sweep_counters
+from objstore.engine.apply import Applier, manifest_owner, sweep_counters
+from objstore.engine.core import tail_of
+from objstore.engine.segment_sums import settle_data_segments
 from objstore.errors import CorruptionError
 from objstore.index import keys, schema
 from objstore.index.base import Index, WriteTransaction
@@ -139,9 +141,8 @@ def _segment_table(
     """The last segments record of a segment, and what its records freed."""
     table: SegmentsBody | None = None
     freed: set[tuple[int, int]] = set()
-    for batch in read_batches(device, layout, head):
-        if isinstance(batch, FormatError):
-            break
+    batches = read_batches(device, layout, head)
+    while isinstance(batch := next(batches), Batch):
         for record in batch.records:
             with _reading(record):
                 if record.kind == log.SEGMENTS:
@@ -184,14 +185,12 @@ class Replay:
         until_seq: int | None = None,
         log_map: LogMap | None = None,
         salvage: bool = False,
-        on_batch: Callable[[Batch], None] | None = None,
     ) -> None:
         self._device, self._index, self._superblock = device, index, superblock
         self._layout = Layout.of(superblock)
         self._after_seq, self._until_seq = after_seq, until_seq
         self._is_salvage = salvage
         self._log_map = log_map or map_log(device, self._layout, superblock, salvage=salvage)
-        self._on_batch = on_batch
         self._successor, self._log_segments = 0, 0
         self.report = RebuildReport(last_seq=after_seq)
 
@@ -200,11 +199,9 @@ class Replay:
         self.report.problems += self._log_map.problems
         self.report.damaged_segments |= self._log_map.damaged_segments
         with self._index.read() as txn:
-            row = txn.get(keys.TAIL)
-            if row is not None:
-                tail = Tail.unpack(row)
-                self._successor, self._log_segments = tail.successor, tail.log_segments
-                self._check_start(tail)
+            tail = tail_of(txn)
+        self._successor, self._log_segments = tail.successor, tail.log_segments
+        self._check_start(tail)
         pending: list[Batch] = []
         pending_bytes = 0
         for batch in self._batches(self._log_map.heads):
@@ -238,9 +235,8 @@ class Replay:
                 continue
             new = old._replace(kind=schema.SEGMENT_LOG, start_seq=head.start_seq, end_seq=end_seq)
             txn.put(key, new.pack())
-        row = txn.get(keys.TAIL)
-        tail = Tail.unpack(row) if row else None
-        if tail is not None and heads and tail.successor == tail.segment:
+        tail = tail_of(txn)
+        if heads and tail.successor == tail.segment:
             # The record that chose another successor is among those that are lost.
             txn.put(keys.TAIL, tail._replace(successor=-1, log_segments=len(heads)).pack())
 
@@ -350,8 +346,6 @@ class Replay:
                         self._log_segments = len(body.segments)
                 self.report.records += len(batch.records)
                 self.report.batches += 1
-                if self._on_batch is not None:
-                    self._on_batch(batch)
             applier.finish()
             txn.put(keys.TAIL, self._tail_after(batches[-1]).pack())
         self.report.last_seq = batches[-1].head.seq

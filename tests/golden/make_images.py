@@ -19,7 +19,7 @@ from xxhash import xxh3_64_intdigest
 from blockdev import ManualClock, MemoryDevice
 from objstore import ObjectStore
 from objstore.config import KIB, MIB, StoreConfig
-from objstore.engine.commit import Decision
+from objstore.engine.operation import Decision
 from objstore.engine.space import FOR_WRITES
 from objstore.entropy import SeededEntropy
 from objstore.index import schema

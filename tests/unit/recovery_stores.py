@@ -11,7 +11,7 @@ from pathlib import Path
 from blockdev import ManualClock, MemoryDevice
 from objstore import ObjectStore
 from objstore.config import KIB, MIB, StoreConfig
-from objstore.engine.commit import Decision
+from objstore.engine.operation import Decision
 from objstore.engine.recovery import Replay, put_initial_rows
 from objstore.engine.space import FOR_WRITES
 from objstore.entropy import SeededEntropy

@@ -11,7 +11,7 @@ import pytest
 from blockdev import Buffer, MemoryDevice
 from blockdev.filters.passthrough import Passthrough
 from objstore import ObjectStore
-from objstore.engine import commit
+from objstore.engine.ticket import Ticket
 from tests.crash.tiny import TINY
 
 DEADLINE_S = 60
@@ -34,11 +34,11 @@ class Gate(Passthrough):
         super().write(offset_bytes, data, fua=fua)
 
 
-def interrupt_before(ticket: commit._Ticket, wait: Callable[[commit._Ticket], None]) -> None:
+def interrupt_before(ticket: Ticket, wait: Callable[[Ticket], None]) -> None:
     raise KeyboardInterrupt
 
 
-def interrupt_after(ticket: commit._Ticket, wait: Callable[[commit._Ticket], None]) -> None:
+def interrupt_after(ticket: Ticket, wait: Callable[[Ticket], None]) -> None:
     wait(ticket)
     raise KeyboardInterrupt
 
@@ -48,19 +48,19 @@ def interrupt_after(ticket: commit._Ticket, wait: Callable[[commit._Ticket], Non
 def test_an_interrupted_writer_does_not_keep_the_others_waiting(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    interrupt: Callable[[commit._Ticket, Callable[[commit._Ticket], None]], None],
+    interrupt: Callable[[Ticket, Callable[[Ticket], None]], None],
     place: int,
 ) -> None:
     """One leads and is held at the device; four queue, one of them is interrupted."""
-    wait = commit._Ticket.wait
+    wait = Ticket.wait
 
-    def wait_or_not(ticket: commit._Ticket) -> None:
+    def wait_or_not(ticket: Ticket) -> None:
         if threading.current_thread().name == INTERRUPTED:
             interrupt(ticket, wait)
         else:
             wait(ticket)
 
-    monkeypatch.setattr(commit._Ticket, "wait", wait_or_not)
+    monkeypatch.setattr(Ticket, "wait", wait_or_not)
     gate = Gate(MemoryDevice(TINY.device_bytes))
     with ObjectStore.open(tmp_path, config=TINY, device=gate) as store:
         store.put("bucket", "first", b"0")

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from objstore.engine.apply import Applier, settle_data_segments
-from objstore.engine.commit import Decision
+from objstore.engine.apply import Applier
 from objstore.engine.compaction import MoveRecords
 from objstore.engine.extents import stored_bytes
+from objstore.engine.operation import Decision
+from objstore.engine.segment_sums import settle_data_segments
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.memory_index import MemoryIndex
