@@ -19,6 +19,7 @@ PIECE_BYTES: Final = 64 * 1024
 """What is copied at once, aligned.  A piece of nothing but zeroes becomes a hole."""
 
 _ZEROES: Final = bytes(SNAPSHOT_BLOCK_BYTES)
+_SHRUNK: Final = "the image became shorter while it was read"
 _WHOLE: Final = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ESPIPE})
 
 
@@ -54,6 +55,8 @@ def copy_in(path: Path, device: BlockDevice, advance: Advance) -> int:
                 else:
                     _clear(device, at, length_bytes)
                 advance(length_bytes)
+        if file.seek(0, os.SEEK_END) < size_bytes:  # what is gone looked like a hole
+            raise OSError(errno.EIO, _SHRUNK)
     device.flush()
     return written_bytes
 
@@ -160,7 +163,7 @@ def _read_piece(fd: int, at: int, length_bytes: int) -> bytes:
     while len(data) < length_bytes:
         more = os.pread(fd, length_bytes - len(data), at + len(data))
         if not more:
-            raise OSError(errno.EIO, "the image became shorter while it was read")
+            raise OSError(errno.EIO, _SHRUNK)
         data += more
     return data
 

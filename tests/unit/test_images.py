@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from pathlib import Path
@@ -132,3 +133,22 @@ def test_an_older_file_is_replaced_only_when_the_new_one_is_whole(tmp_path: Path
     copy_out(out, 10, [(0, b"new")])
     assert out.read_bytes() == b"new" + bytes(7)
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_file_system_that_cannot_tell_holes(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lseek(fd: int, at: int, whence: int) -> int:
+        raise OSError(errno.EINVAL, "no such whence")
+
+    monkeypatch.setattr("blockdev.images.os.lseek", lseek)
+    device = MemoryDevice(SIZE)
+    copy_in(image, device, ignore)
+    assert content_of(device) == image.read_bytes()
+    assert device.allocated_bytes < 6 * MIB
+
+
+def test_an_image_that_shrinks_is_an_error(image: Path) -> None:
+    def shrink(_: int) -> None:
+        os.truncate(image, MIB)
+
+    with pytest.raises(OSError, match="shorter"):
+        copy_in(image, MemoryDevice(SIZE), shrink)
