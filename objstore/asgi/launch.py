@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from blockdev import DeviceError
 from blockdev.clock import SystemClock
+from blockdev.model import ServiceError
 from objstore.asgi import process
 from objstore.asgi.server import FrontServer
 from objstore.asgi.state import FrontState
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     from objstore.volumes.store_device import StoreDevice
 
 logger = logging.getLogger("objstore.server")
+
+_NOT_OPENED = (
+    *(StoreError, DeviceError, PlacementError),
+    *(ServiceError, UnknownRegionError, OSError),
+)
+"""What a store that cannot be opened, or the region of its volume, is told by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ def run_process(
         stack.callback(regions.close)
         try:
             opened, store = _open_store(stack, settings, regions)
-        except (StoreError, DeviceError, PlacementError, UnknownRegionError, OSError) as error:
+        except _NOT_OPENED as error:
             logger.error("cannot open the store in %s: %s", settings.data_dir, error)
             return EXIT_NOT_STARTED
         if opened.is_throttled:
