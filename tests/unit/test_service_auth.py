@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -158,3 +159,13 @@ def test_the_service_that_a_request_claims(clock: ManualClock) -> None:
     assert claimed_service((), b"X-Amz-Credential=nonsense") == b""
     assert claimed_service((), b"x=X-Amz-Credential=/ec2/aws4_request") == b""
     assert claimed_service([(b"authorization", b"Bearer ec2")], presigned.query) == b""
+
+
+def test_a_body_whose_digest_is_announced_and_right(clock: ManualClock) -> None:
+    signed = sign(clock)
+    digest = hashlib.sha256(signed.body).hexdigest()
+    announced = sign(clock, headers={"x-amz-content-sha256": digest})
+    assert announced.header(b"x-amz-content-sha256") == digest.encode()
+    assert authenticate(clock, announced).identity == IDENTITY
+    with pytest.raises(errors.ContentSHA256MismatchError):
+        authenticate(clock, replace(announced, body=announced.body + b"&More=1"))
