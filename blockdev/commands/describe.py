@@ -132,7 +132,9 @@ def _volume_row(region: Region, volume: Volume) -> tuple[object, ...]:
 def _credits(spec: VolumeSpec, balance: float | None) -> str:
     if balance is None:
         return ""
-    return f"{balance:,.0f}" if spec.volume_type == "gp2" else human_bytes(balance)
+    # A volume that was modified keeps the credits of its old type until it is optimized.
+    counts_bytes = spec.volume_type in ("st1", "sc1")
+    return human_bytes(balance) if counts_bytes else f"{balance:,.0f}"
 
 
 def _attached(attachments: Sequence[Attachment]) -> str:
