@@ -1,7 +1,8 @@
 """Every limit, threshold and deadline in one place; units in the names.
 
-`StoreConfig` bounds the engine, `ServerConfig` the HTTP front.  S3's own limits
-are constants: they are the protocol's, not a choice.
+`StoreConfig` bounds the engine, `ServerConfig` the HTTP front, `ChunkLimits` the framing
+of bodies.  S3's own limits are constants: they are the protocol's, not a choice.  So are
+bounds that nobody has a reason to set, and those that are asked for at every request.
 """
 
 from __future__ import annotations
@@ -26,6 +27,105 @@ MAX_DELETE_KEYS = 1000
 MAX_LIST_KEYS = 1000
 MAX_TAGS = 10
 MAX_BUCKETS = 10_000
+MAX_PRESIGN_S = 7 * 24 * 3600
+
+# The engine.
+
+MAX_PROCESSES = 1024
+"""That have one store open: cells of ``run/slots``, which the format fixes."""
+
+LOCK_WAIT_NS = 60 * 10**9
+LOCK_POLL_NS = 5_000_000
+"""How long opening a store waits for another process that recovers it; how often it looks."""
+
+LEAST_SEGMENT_BYTES = 64 * KIB
+LEAST_SEGMENTS = 4
+"""Of a store that is made."""
+
+REPLAY_BATCHES = 2000
+REPLAY_BYTES = 32 * MIB
+"""The most of the log that recovery applies, and holds, in one transaction."""
+
+RESYNC_BYTES = 1 * MIB
+"""Read at a time in search of the next batch behind damage."""
+
+BUCKETS_CACHED = 4096
+"""Buckets whose rows are kept decoded."""
+
+SPACE_EVERY_BYTES = 1 * MIB
+"""The file system is asked how much room it has once in so many bytes of the log."""
+
+FIRST_EXTENT_BYTES = 4 * MIB
+"""Reserved for a stream of unknown length; its next extents double."""
+
+TABLE_WINDOW_BYTES = 4 * KIB
+"""Checksums of an extent that a reader holds at a time."""
+
+LIST_FIRST_ROWS = 2
+LIST_GROWTH = 4
+LIST_MAX_ROWS = 1024
+"""Rows that a listing reads at first and after each common prefix, by how much more each time,
+and at most: what lies behind a row may be folded away, or beyond the prefix."""
+
+COMPACT_BYTES = 1 * MIB
+COMPACT_RECORDS = 256
+"""The most that compaction moves in one commit."""
+
+CHECKPOINTS_KEPT = 2
+CHECKPOINT_PIECE_BYTES = 1 * MIB
+"""Images of the index that are kept; bytes of one that are copied at a time."""
+
+CHECK_SHOWN_ROWS = 20
+"""Rows that `check` names before it only counts them."""
+
+# The HTTP front: a connection's buffers.
+
+UNPARSED_BODY_BYTES = 64 * KIB
+"""Bodies of known length above this bypass the parser."""
+
+EARLY_BODY_BYTES = 64 * KIB
+"""What is taken in of a body before the application asks for it."""
+
+BODY_BUFFER_BYTES = 1 * MIB
+"""What is taken in ahead of the application once it reads."""
+
+COALESCE_BYTES = 16 * KIB
+"""Pieces of a body smaller than this are joined before the application gets them."""
+
+JOIN_BYTES = 64 * KIB
+"""Up to this size, copying a body behind its head is cheaper than a second buffer."""
+
+# The HTTP front: mutations that the event loop commits together.
+
+SLOW_COMMIT_NS = 2_000_000
+SLOW_PAUSE_NS = 1_000_000_000
+"""While commits take longer than the former, the event loop leaves them to the committer's
+thread for the latter at a time."""
+
+GATHER_TURNS = 4
+CONTENDED_TURNS = 24
+"""Turns of the event loop that a commit waits at most while each of them brings more, and
+while another process is writing, which it would have to wait for anyway.  A turn costs
+microseconds, a batch of its own a durable write."""
+
+# The parent of several worker processes.
+
+ACCEPT_BATCH = 64
+"""Connections that are accepted before anything else is looked at."""
+
+FIRST_BACKOFF_NS = 100_000_000
+MAX_BACKOFF_NS = 10 * 10**9
+STABLE_NS = 10 * 10**9
+"""Wait before a worker that died is started again, at first and at most; one that lived this
+long has earned an immediate restart."""
+
+KILL_AFTER_NS = 5 * 10**9
+"""On top of the grace that workers give their requests."""
+
+PAUSE_S = 0.02
+DEAL_TRIES = 50
+"""Wait before trying again after running out of descriptors or of room in the workers; how
+often, before a connection is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +212,7 @@ class ServerConfig:
     max_xml_body_bytes: int = 2 * MIB
     max_target_bytes: int = 16 * KIB
     clock_skew_s: int = 15 * 60
-    max_presign_s: int = 7 * 24 * 3600
+    max_presign_s: int = MAX_PRESIGN_S
     upload_buffer_bytes: int = 8 * MIB
     uploads_buffer_bytes: int = 64 * MIB
     spare_blocks_bytes: int = 32 * MIB
@@ -128,3 +228,18 @@ class ServerConfig:
     linger_bytes: int = 64 * MIB
     linger_timeout_s: float = 5.0
     shutdown_grace_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLimits:
+    """Bounds of the aws-chunked framing.
+
+    `least_chunk_bytes`: of every chunk but the last; S3's is 8 KiB.
+    `header_bytes`: length of a chunk's header line (16 hex digits and the signature: 97).
+    `trailer_bytes`, `trailers`: size and number of all trailers together.
+    """
+
+    least_chunk_bytes: int = 8 * KIB
+    header_bytes: int = 128
+    trailer_bytes: int = 4 * KIB
+    trailers: int = 16

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message
 
-from objstore.config import KIB, MIB
+from objstore.config import BODY_BUFFER_BYTES, COALESCE_BYTES, EARLY_BODY_BYTES, JOIN_BYTES
 from objstore.s3.errors import S3Error
 from objstore.s3.http import Headers
 
@@ -34,18 +34,6 @@ logger = logging.getLogger("objstore.http")
 class ClientDisconnectedError(ConnectionError):
     """The client is gone, or was answered without the application; nothing can be sent."""
 
-
-EARLY_BODY_BYTES = 64 * KIB
-"""What is taken in of a body before the application asks for it."""
-
-BODY_BUFFER_BYTES = 1 * MIB
-"""What is taken in ahead of the application once it reads."""
-
-COALESCE_BYTES = 16 * KIB
-"""Pieces of a body smaller than this are joined before the application gets them."""
-
-JOIN_BYTES = 64 * KIB
-"""Up to this size, copying a body behind its head is cheaper than a second buffer."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 DISCONNECT: Message = {"type": "http.disconnect"}

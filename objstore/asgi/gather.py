@@ -15,22 +15,12 @@ from typing import Any, Protocol, TypeAlias
 
 from blockdev import Clock
 from objstore.asgi.strand import Completions
-
-SLOW_COMMIT_NS = 2_000_000
-SLOW_PAUSE_NS = 1_000_000_000
-"""While commits take longer than the former, the event loop leaves them to the committer's
-thread for the latter at a time."""
+from objstore.config import CONTENDED_TURNS, GATHER_TURNS, SLOW_COMMIT_NS, SLOW_PAUSE_NS
 
 COMMIT_WEIGHT = 0.1
 MOST_COMMIT_NS = 2 * SLOW_COMMIT_NS
 """Weight of the newest commit in the moving average of what commits take, and the most that
 it counts for: a device is slow when commit after commit is, not when one had to wait."""
-
-GATHER_TURNS = 4
-CONTENDED_TURNS = 24
-"""Turns of the event loop that a commit waits at most while each of them brings more, and
-while another process is writing, which it would have to wait for anyway.  A turn costs
-microseconds, a batch of its own a durable write."""
 
 Done: TypeAlias = Callable[[Any, BaseException | None], None]
 Submit: TypeAlias = Callable[[Done, bool], None]

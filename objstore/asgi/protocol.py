@@ -33,13 +33,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from objstore.asgi.exchange import CONTINUE, Exchange
 from objstore.asgi.sink import BodySink
 from objstore.asgi.state import FrontState, redacted
-from objstore.config import KIB
+from objstore.config import UNPARSED_BODY_BYTES
 from objstore.s3.errors import S3Error, header_not_implemented
 
 logger = logging.getLogger("objstore.http")
-
-UNPARSED_BODY_BYTES = 64 * KIB
-"""Bodies of known length above this bypass the parser."""
 
 HEADER_OVERHEAD_BYTES = 4
 """Of a header line besides name and value: colon, space, carriage return, line feed."""

@@ -24,6 +24,15 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from blockdev.clock import Clock
+from objstore.config import (
+    ACCEPT_BATCH,
+    DEAL_TRIES,
+    FIRST_BACKOFF_NS,
+    KILL_AFTER_NS,
+    MAX_BACKOFF_NS,
+    PAUSE_S,
+    STABLE_NS,
+)
 
 logger = logging.getLogger("objstore.workers")
 
@@ -41,17 +50,6 @@ failed device, which it was finishing with already."""
 
 READY = b"r"
 CONNECTION = b"c"
-
-ACCEPT_BATCH = 64
-FIRST_BACKOFF_NS = 100_000_000
-MAX_BACKOFF_NS = 10_000_000_000
-STABLE_NS = 10_000_000_000
-"""A worker that lived this long has earned an immediate restart."""
-KILL_AFTER_NS = 5_000_000_000
-"""On top of the grace that workers give their requests."""
-PAUSE_S = 0.02
-"""Wait before trying again after running out of descriptors or of room in the workers."""
-DEAL_TRIES = 50
 
 
 class Tally:

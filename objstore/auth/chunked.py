@@ -30,26 +30,12 @@ from objstore.auth.errors import (
 )
 from objstore.auth.payload import EMPTY_SHA256, PayloadKind
 from objstore.auth.sigv4 import SigningKey
+from objstore.config import ChunkLimits
 
 TRAILER_SIGNATURE = "x-amz-trailer-signature"
 
 _CHUNK_HEADER = re.compile(rb"([0-9a-fA-F]{1,16})(?:;chunk-signature=([0-9a-f]{64}))?")
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*:([\t\x20-\x7e\x80-\xff]*)")
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkLimits:
-    """Bounds of the framing.
-
-    `least_chunk_bytes`: of every chunk but the last; S3's is 8 KiB.
-    `header_bytes`: length of a chunk's header line (16 hex digits and the signature: 97).
-    `trailer_bytes`, `trailers`: size and number of all trailers together.
-    """
-
-    least_chunk_bytes: int = 8192
-    header_bytes: int = 128
-    trailer_bytes: int = 4096
-    trailers: int = 16
 
 
 DEFAULT_LIMITS = ChunkLimits()

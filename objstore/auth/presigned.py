@@ -36,10 +36,10 @@ from objstore.auth.sigv4 import (
     parse_signed_headers,
     string_to_sign,
 )
+from objstore.config import MAX_PRESIGN_S
 
 Pairs = Sequence[tuple[bytes, bytes]]
 
-MAX_EXPIRES_S = 7 * 24 * 3600
 
 _REQUIRED = (
     b"X-Amz-Algorithm",
@@ -168,10 +168,10 @@ def _expires(text: bytes) -> int:
         raise AuthorizationQueryParametersError("X-Amz-Expires should be a number")
     if text.startswith(b"-"):
         raise AuthorizationQueryParametersError("X-Amz-Expires must be non-negative")
-    if len(text) > 20 or int(text) > MAX_EXPIRES_S:
+    if len(text) > 20 or int(text) > MAX_PRESIGN_S:
         raise AuthorizationQueryParametersError(
             "X-Amz-Expires must be less than a week (in seconds); that is, "
-            f"the given X-Amz-Expires must be less than {MAX_EXPIRES_S} seconds"
+            f"the given X-Amz-Expires must be less than {MAX_PRESIGN_S} seconds"
         )
     if int(text) == 0:
         raise AuthorizationQueryParametersError("X-Amz-Expires must be at least 1 second")
@@ -206,8 +206,8 @@ def presign(
         ValueError: `expires_s` is out of range, or the endpoint has no host.
     """
     base = urlsplit(endpoint)
-    if not 1 <= expires_s <= MAX_EXPIRES_S:
-        raise ValueError(f"a presigned URL is valid for 1 to {MAX_EXPIRES_S} s, not {expires_s}")
+    if not 1 <= expires_s <= MAX_PRESIGN_S:
+        raise ValueError(f"a presigned URL is valid for 1 to {MAX_PRESIGN_S} s, not {expires_s}")
     if not base.netloc:
         raise ValueError(f"an endpoint looks like http://host:port, not {endpoint!r}")
     fields = {name.lower().encode(): value.encode() for name, value in (headers or {}).items()}

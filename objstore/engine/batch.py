@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from blockdev import BlockDevice, Clock
-from objstore.config import StoreConfig
+from objstore.config import SPACE_EVERY_BYTES, StoreConfig
 from objstore.engine.apply import Applier
 from objstore.engine.operation import Decision
 from objstore.engine.roll import Roll
@@ -22,8 +22,6 @@ from objstore.index.base import WriteTransaction
 from objstore.index.schema import Tail
 from objstore.log import format as log
 from objstore.log.format import BATCH_HEAD_BYTES, BatchBuilder, Layout, SegmentHead, Superblock
-
-_SPACE_EVERY_BYTES = 1024 * 1024
 
 
 class NothingToWriteError(Exception):
@@ -52,7 +50,7 @@ class BatchWriter:
         self._clock = clock
         self._space_path = space_path
         self._zeroed = (-1, 0)
-        self._unasked_bytes = _SPACE_EVERY_BYTES
+        self._unasked_bytes = SPACE_EVERY_BYTES
         self.batches = 0
 
     def write(self, txn: WriteTransaction, batch: Sequence[Ticket]) -> bool:
@@ -192,9 +190,9 @@ class BatchWriter:
 
         While there is plenty, the system is asked once for so many bytes of the log.
         """
-        if self._space_path is None or self._unasked_bytes < _SPACE_EVERY_BYTES:
+        if self._space_path is None or self._unasked_bytes < SPACE_EVERY_BYTES:
             return True
         stat = os.statvfs(self._space_path)
         has_reserve = stat.f_bavail * stat.f_frsize > self._config.reserve_bytes
-        self._unasked_bytes = 0 if has_reserve else _SPACE_EVERY_BYTES
+        self._unasked_bytes = 0 if has_reserve else SPACE_EVERY_BYTES
         return has_reserve

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blockdev import BlockDevice, DeviceError, SystemClock
-from objstore.config import StoreConfig
+from objstore.config import CHECK_SHOWN_ROWS, StoreConfig
 from objstore.engine.compaction import heal_log_segment, segments_of, verified_pieces
 from objstore.engine.core import Core, tail_of
 from objstore.engine.extents import span
@@ -39,8 +39,6 @@ from objstore.index.lmdb_index import LmdbIndex
 from objstore.index.schema import Extent, ExtentRow
 from objstore.log.format import SegmentHead
 from objstore.log.reader import read_segment_head
-
-_SHOWN_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +157,13 @@ def _compare(actual: ReadTransaction, expected: ReadTransaction) -> Iterator[Pro
         if row == wanted:
             continue
         found += 1
-        if found <= _SHOWN_ROWS:
+        if found <= CHECK_SHOWN_ROWS:
             state = (
                 "missing" if row is None else "not in the log" if wanted is None else "different"
             )
             yield Problem("index", f"row {key!r} is {state}")
-    if found > _SHOWN_ROWS:
-        yield Problem("index", f"{found - _SHOWN_ROWS} more rows differ from the log")
+    if found > CHECK_SHOWN_ROWS:
+        yield Problem("index", f"{found - CHECK_SHOWN_ROWS} more rows differ from the log")
 
 
 def _durable_rows(txn: ReadTransaction) -> Iterator[tuple[bytes, bytes]]:

@@ -15,11 +15,9 @@ from pathlib import Path
 from xxhash import xxh3_64
 
 from blockdev import Clock
+from objstore.config import CHECKPOINT_PIECE_BYTES, CHECKPOINTS_KEPT
 from objstore.engine.core import tail_of
 from objstore.index.base import Index
-
-KEPT = 2
-_PIECE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def restore(checkpoint: Checkpoint, index_folder: Path) -> bool:
     digest = xxh3_64()
     with checkpoint.path.open("rb") as source, target.open("wb") as sink:
         os.chmod(target, 0o600)
-        while piece := source.read(_PIECE_BYTES):
+        while piece := source.read(CHECKPOINT_PIECE_BYTES):
             digest.update(piece)
             sink.write(piece)
     if digest.intdigest() == checkpoint.xxh3 and target.stat().st_size == checkpoint.bytes:
@@ -125,7 +123,7 @@ def _copy(index: Index, path: Path, clock: Clock, bytes_per_s: int) -> tuple[int
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "wb") as sink:
-            while piece := os.read(reading, _PIECE_BYTES):
+            while piece := os.read(reading, CHECKPOINT_PIECE_BYTES):
                 digest.update(piece)
                 sink.write(piece)
                 length += len(piece)
@@ -154,7 +152,7 @@ def _publish(checkpoint: Checkpoint) -> None:
     write_synced(checkpoint.note_path, json.dumps(note, indent=1))
     store_id = bytes.fromhex(checkpoint.store_id)
     folder = checkpoint.path.parent
-    kept = {found.path.stem for found in find(folder, store_id)[:KEPT]}
+    kept = {found.path.stem for found in find(folder, store_id)[:CHECKPOINTS_KEPT]}
     for path in folder.iterdir():
         if path.stem not in kept:
             path.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 from xxhash import xxh3_64_intdigest
 
+from objstore.config import COMPACT_BYTES, COMPACT_RECORDS
 from objstore.engine.apply import manifest_body, manifest_owner
 from objstore.engine.core import Core, tail_of
 from objstore.engine.extent_writer import ExtentWriter
@@ -44,8 +45,6 @@ from objstore.log.reader import (
     readable_batches,
 )
 
-_GROUP_BYTES = 1024 * 1024
-_GROUP_RECORDS = 256
 _MOVED_SLACK_BYTES = 64
 """What moving may add to a record: a tombstone's note of when the deletion was."""
 
@@ -229,7 +228,7 @@ def moved_bound_bytes(record: Record) -> int:
 
 def group_bytes_of(segment_bytes: int) -> int:
     """How much compaction writes in one commit."""
-    return min(_GROUP_BYTES, segment_bytes // 8 // log.ALIGNMENT_BYTES * log.ALIGNMENT_BYTES)
+    return min(COMPACT_BYTES, segment_bytes // 8 // log.ALIGNMENT_BYTES * log.ALIGNMENT_BYTES)
 
 
 def _grouped(records: Iterable[Record], segment_bytes: int) -> Iterator[list[Record]]:
@@ -240,7 +239,7 @@ def _grouped(records: Iterable[Record], segment_bytes: int) -> Iterator[list[Rec
     group_bytes = 0
     for record in records:
         bound_bytes = moved_bound_bytes(record)
-        if group and (group_bytes + bound_bytes > limit_bytes or len(group) == _GROUP_RECORDS):
+        if group and (group_bytes + bound_bytes > limit_bytes or len(group) == COMPACT_RECORDS):
             yield group
             group, group_bytes = [], 0
         group.append(record)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from blockdev import BlockDevice, Clock, DeviceError, DeviceFullError
-from objstore.config import MAX_KEY_BYTES, StoreConfig
+from objstore.config import BUCKETS_CACHED, MAX_KEY_BYTES, StoreConfig
 from objstore.engine.commit import Committer
 from objstore.engine.flush import FlushGate
 from objstore.engine.operation import Decision, Operation
@@ -157,7 +157,7 @@ class Core:
         if known is not None and known[0] == row:
             return known[1]
         body = schema.decode_bucket(schema.row_body(row))
-        if len(self.buckets) >= 4096:
+        if len(self.buckets) >= BUCKETS_CACHED:
             self.buckets.clear()
         self.buckets[name] = (row, body)
         return body

@@ -8,14 +8,12 @@ from sys import byteorder
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from blockdev import Buffer, DeviceError
-from objstore.config import MIB
+from objstore.config import FIRST_EXTENT_BYTES
 from objstore.engine.core import Core
 from objstore.engine.extents import CHECKSUM_BYTES, seed, stored_bytes, table_offset
 from objstore.engine.space import FOR_WRITES, Range
 from objstore.errors import StoreFullError
 from objstore.index.schema import Extent
-
-_FIRST_EXTENT_BYTES = 4 * MIB
 
 
 class ExtentWriter:
@@ -36,7 +34,7 @@ class ExtentWriter:
         self._core = core
         self._chunk_bytes = core.superblock.chunk_bytes
         self._left_bytes = size_bytes
-        self._next_bytes = min(_FIRST_EXTENT_BYTES, core.layout.segment_bytes // 4)
+        self._next_bytes = min(FIRST_EXTENT_BYTES, core.layout.segment_bytes // 4)
         self._ranges: list[Range] = []
         self._table = array("Q")
         self._partial: xxh3_64 | None = None

@@ -17,6 +17,7 @@ from typing import Self
 from xxhash import xxh3_64_intdigest
 
 from blockdev import DeviceError
+from objstore.config import TABLE_WINDOW_BYTES
 from objstore.engine import rows
 from objstore.engine.apply import manifest_body
 from objstore.engine.conditions import check_read
@@ -39,8 +40,6 @@ from objstore.index.schema import (
     VersionBody,
 )
 from objstore.model import ByteRange, Conditions, ObjectInfo
-
-_TABLE_WINDOW_BYTES = 4096
 
 
 def find_row(core: Core, txn: ReadTransaction, bucket: str, key: str) -> bytes:
@@ -326,7 +325,7 @@ class ObjectReader:
         if not self._table_at <= at < self._table_at + len(self._table):
             chunks = -(-extent.length_bytes // self._core.superblock.chunk_bytes)
             end = table + chunks * CHECKSUM_BYTES
-            window = bytearray(min(_TABLE_WINDOW_BYTES, end - at))
+            window = bytearray(min(TABLE_WINDOW_BYTES, end - at))
             if not read(at, window):
                 return None
             self._table, self._table_at = bytes(window), at

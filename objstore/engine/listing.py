@@ -6,6 +6,7 @@ one, each of them would cost twice as much.
 
 from __future__ import annotations
 
+from objstore.config import LIST_FIRST_ROWS, LIST_GROWTH, LIST_MAX_ROWS
 from objstore.engine import rows
 from objstore.engine.core import Core
 from objstore.index import keys
@@ -15,12 +16,6 @@ from objstore.model import ListPage
 
 Row = tuple[bytes, bytes]
 """Key and value in the index; the key is the bucket's prefix and the object's key."""
-
-FIRST_ROWS = 2
-GROWTH = 4
-MAX_ROWS = 1024
-"""How many rows are read at first and after each common prefix, by how much more each time,
-and at most: what lies behind a row may be folded away, or beyond the prefix."""
 
 
 def list_objects(
@@ -70,7 +65,7 @@ def _find(
     stop = keys.after(wanted)
     found: list[Row] = []
     prefixes: list[bytes] = []
-    asked = FIRST_ROWS
+    asked = LIST_FIRST_ROWS
     while left := limit - len(found) - len(prefixes):
         asked = min(asked, left)
         page = txn.page(start, stop, asked)
@@ -80,10 +75,10 @@ def _find(
         if folded is not None:
             prefixes.append(folded)
             start = keys.after(folded)
-            asked = FIRST_ROWS
+            asked = LIST_FIRST_ROWS
         elif len(page) == asked:
             start = page[-1][0] + b"\x00"
-            asked = min(asked * GROWTH, MAX_ROWS)
+            asked = min(asked * LIST_GROWTH, LIST_MAX_ROWS)
         else:
             break
     return found, prefixes

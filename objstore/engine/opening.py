@@ -23,7 +23,13 @@ from pathlib import Path
 
 from blockdev import BlockDevice, Clock
 from blockdev.file import FileDevice
-from objstore.config import StoreConfig
+from objstore.config import (
+    LEAST_SEGMENT_BYTES,
+    LEAST_SEGMENTS,
+    LOCK_POLL_NS,
+    LOCK_WAIT_NS,
+    StoreConfig,
+)
 from objstore.engine import checkpoint
 from objstore.engine.checkpoint import sync_folder, write_synced
 from objstore.engine.recovery import RebuildReport, Replay, put_initial_rows
@@ -44,10 +50,6 @@ from objstore.log.format import (
 
 _LOG = logging.getLogger("objstore.recovery")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_LOCK_WAIT_NS = 60 * 1_000_000_000
-_LOCK_POLL_NS = 5_000_000
-_MIN_SEGMENT_BYTES = 64 * 1024
-_MIN_SEGMENTS = 4
 
 
 @dataclass(slots=True)
@@ -156,7 +158,7 @@ def open_folder(
 
 def _take_lock(lock: FileLock, clock: Clock) -> bool:
     """Get in: alone, to recover if need be, or beside others that are in already."""
-    deadline_ns = clock.monotonic_ns() + _LOCK_WAIT_NS
+    deadline_ns = clock.monotonic_ns() + LOCK_WAIT_NS
     while True:
         if lock.try_exclusive():
             return True
@@ -164,13 +166,13 @@ def _take_lock(lock: FileLock, clock: Clock) -> bool:
             return False
         if clock.monotonic_ns() >= deadline_ns:
             raise StoreLockedError("another process has been recovering this store for a minute")
-        clock.sleep_until(clock.monotonic_ns() + _LOCK_POLL_NS)
+        clock.sleep_until(clock.monotonic_ns() + LOCK_POLL_NS)
 
 
 def _share(lock: FileLock, clock: Clock) -> None:
     """From exclusive to shared; in between another may have got in, and that is fine."""
     while not lock.try_shared():
-        clock.sleep_until(clock.monotonic_ns() + _LOCK_POLL_NS)
+        clock.sleep_until(clock.monotonic_ns() + LOCK_POLL_NS)
 
 
 def open_device(folder: Folder, config: StoreConfig) -> BlockDevice:
@@ -184,13 +186,13 @@ def make(device: BlockDevice, config: StoreConfig, clock: Clock, entropy: Entrop
     """Make an empty store on a device of zeroes."""
     size_bytes = device.geometry.size_bytes
     segment_bytes = config.segment_bytes
-    if segment_bytes < _MIN_SEGMENT_BYTES or segment_bytes % 4096:
+    if segment_bytes < LEAST_SEGMENT_BYTES or segment_bytes % 4096:
         raise StoreError(
-            f"segment_bytes of {segment_bytes}: a multiple of 4 KiB, at least {_MIN_SEGMENT_BYTES}"
+            f"segment_bytes of {segment_bytes}: a multiple of 4 KiB, at least {LEAST_SEGMENT_BYTES}"
         )
-    if size_bytes < SEGMENTS_START_BYTES + _MIN_SEGMENTS * segment_bytes:
+    if size_bytes < SEGMENTS_START_BYTES + LEAST_SEGMENTS * segment_bytes:
         raise StoreError(
-            f"a device of {size_bytes} bytes is too small for {_MIN_SEGMENTS} segments of "
+            f"a device of {size_bytes} bytes is too small for {LEAST_SEGMENTS} segments of "
             f"{segment_bytes}"
         )
     superblock = Superblock(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from blockdev import BlockDevice
-from objstore.config import MIB
+from objstore.config import REPLAY_BATCHES, REPLAY_BYTES
 from objstore.engine.apply import Applier, manifest_owner, sweep_counters
 from objstore.engine.core import tail_of
 from objstore.engine.segment_sums import settle_data_segments
@@ -35,9 +35,6 @@ from objstore.log.reader import (
     position_after,
     read_batches,
 )
-
-_BATCHES_A_TRANSACTION = 2000
-_BYTES_A_TRANSACTION = 32 * MIB
 
 
 @dataclass(slots=True)
@@ -207,7 +204,7 @@ class Replay:
         for batch in self._batches(self._log_map.heads):
             pending.append(batch)
             pending_bytes += batch.head.stored_bytes
-            if len(pending) == _BATCHES_A_TRANSACTION or pending_bytes >= _BYTES_A_TRANSACTION:
+            if len(pending) == REPLAY_BATCHES or pending_bytes >= REPLAY_BYTES:
                 self._apply(pending)
                 pending, pending_bytes = [], 0
         self._apply(pending)

@@ -17,10 +17,10 @@ from collections import Counter
 from pathlib import Path
 from struct import Struct
 
+from objstore.config import MAX_PROCESSES
 from objstore.errors import StoreUnavailableError
 
 _CELL = Struct("<Q")
-MAX_PROCESSES = 1024
 NO_READER = 2**64 - 1
 _WRITING_AT = MAX_PROCESSES * _CELL.size
 _FILE_BYTES = _WRITING_AT + MAX_PROCESSES

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from blockdev import BlockDevice, DeviceIOError
+from objstore.config import RESYNC_BYTES
 from objstore.log.format import (
     ALIGNMENT_BYTES,
     BATCH_HEAD_BYTES,
@@ -22,8 +23,6 @@ from objstore.log.format import (
     parse_records,
     payload_is_whole,
 )
-
-_RESYNC_BYTES = 1024 * 1024
 
 
 class Batch(NamedTuple):
@@ -267,7 +266,7 @@ def find_batch_after(
     limit_bytes = layout.offset(segment) + layout.segment_bytes
     seed = batch_seed(store_id)
     while offset_bytes < limit_bytes:
-        window = read_bytes(device, offset_bytes, min(_RESYNC_BYTES, limit_bytes - offset_bytes))
+        window = read_bytes(device, offset_bytes, min(RESYNC_BYTES, limit_bytes - offset_bytes))
         for position in range(0, len(window), ALIGNMENT_BYTES):
             if not window.startswith(BATCH_MAGIC, position):
                 continue

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from objstore.engine import listing
+from objstore.config import LIST_FIRST_ROWS, LIST_GROWTH
 from tests.model_store import ModelStore
 from tests.stores import StoreFactory
 
@@ -19,7 +19,7 @@ BATCH = 30
 def test_many_rows_are_listed_as_the_model_lists_them(
     store_factory: StoreFactory, seed: int, delimiter: str
 ) -> None:
-    assert KEYS > 2 * listing.FIRST_ROWS * listing.GROWTH**3  # or the pages are not worth it
+    assert KEYS > 2 * LIST_FIRST_ROWS * LIST_GROWTH**3  # or the pages are not worth it
     source = random.Random(seed)
     names = {"".join(source.choices("ab/é", k=source.randint(1, 9))) for _ in range(KEYS)}
     store, model = store_factory(), ModelStore()

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from objstore.auth import AuthError, Credentials, PayloadKind, presign
-from objstore.auth.presigned import MAX_EXPIRES_S
+from objstore.config import MAX_PRESIGN_S
 from objstore.s3 import digests
 from objstore.s3.http import Request
 from tests.unit.sigv4_helpers import ALICE, EMPTY_SHA256, NOW_S, TEMPORARY, Parts, authenticator
@@ -154,8 +154,8 @@ class TestTime:
         assert request_for(made()).authenticate(authenticator(NOW_S + off_s)).presigned
 
     def test_a_week_at_most(self) -> None:
-        url = made(expires_s=MAX_EXPIRES_S)
-        assert request_for(url).authenticate(authenticator(NOW_S + MAX_EXPIRES_S)).presigned
+        url = made(expires_s=MAX_PRESIGN_S)
+        assert request_for(url).authenticate(authenticator(NOW_S + MAX_PRESIGN_S)).presigned
 
     def test_too_late(self) -> None:
         error = refused(request_for(made()), NOW_S + 601)
@@ -247,7 +247,7 @@ class TestTemporaryCredentials:
         assert refused(request_for(url), NOW_S + 61).code == "ExpiredToken"
 
 
-@pytest.mark.parametrize("expires_s", [0, -1, MAX_EXPIRES_S + 1])
+@pytest.mark.parametrize("expires_s", [0, -1, MAX_PRESIGN_S + 1])
 def test_a_lifetime_out_of_range(expires_s: int) -> None:
     with pytest.raises(ValueError, match="604800"):
         made(expires_s=expires_s)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from objstore import ObjectStore
+from objstore.config import CHECKPOINTS_KEPT
 from objstore.engine import checkpoint
 from objstore.errors import StoreFullError
 from objstore.index import keys, schema
@@ -171,7 +172,7 @@ def test_every_checkpoint_and_the_log_after_it_give_the_live_index(
         churn.run(120)
         expected = live_rows(store)
     kept = checkpoint.find(sandbox.folder / "checkpoints", sandbox.superblock.store_id)
-    assert len(kept) == checkpoint.KEPT
+    assert len(kept) == CHECKPOINTS_KEPT
     for newest in kept:
         with sandbox.reopen_from_log() as store:
             assert store.recovery is not None
