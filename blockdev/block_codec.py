@@ -26,8 +26,9 @@ DIGEST_BYTES: Final = 16
 ZERO_BLOCK: Final = bytes(BLOCK_BYTES)
 
 COMPRESSION_LEVEL: Final = 1
-"""Level 3 saves a few per cent more and takes half as long again: on `bench/snapshots.py`'s
-mixed data 1 compresses at over twice the rate that a snapshot has to reach."""
+"""On lines of text level 3 makes blocks a fifth smaller and takes a third longer.  At level 1
+a snapshot of an installation's files comes to 364 MB/s on two cores (`bench/snapshots.py`),
+where 300 are wanted: there is no room for more."""
 
 _MAGIC: Final = b"OBK"
 _RAW: Final = b"r"
