@@ -266,22 +266,26 @@ def recover(
     Raises:
         CorruptionError: the log is damaged; the folder is as it was but for the index.
     """
-    candidates = checkpoint.find(folder.checkpoints, superblock.store_id)
-    for candidate in (*candidates, None):
+    for candidate in checkpoint.find(folder.checkpoints, superblock.store_id):
         discard_index(folder)
-        if candidate is not None and not (
-            checkpoint.restore(candidate, folder.index) and is_usable(folder, config)
-        ):
-            continue
-        report = replay_into(folder, device, superblock, config)
-        if report.problems:
-            discard_index(folder)
-            raise CorruptionError(
-                "the log is damaged: " + "; ".join(report.problems[:3]) + "; run "
-                "`objstore rebuild-index` to open the store with what is left"
-            )
-        return report
-    raise AssertionError("the log alone is always tried")
+        if checkpoint.restore(candidate, folder.index) and is_usable(folder, config):
+            return _replay_whole(folder, device, superblock, config)
+    discard_index(folder)
+    return _replay_whole(folder, device, superblock, config)
+
+
+def _replay_whole(
+    folder: Folder, device: BlockDevice, superblock: Superblock, config: StoreConfig
+) -> RebuildReport:
+    """Replay the log into the index that is in place, if all of it is there."""
+    report = replay_into(folder, device, superblock, config)
+    if report.problems:
+        discard_index(folder)
+        raise CorruptionError(
+            "the log is damaged: " + "; ".join(report.problems[:3]) + "; run "
+            "`objstore rebuild-index` to open the store with what is left"
+        )
+    return report
 
 
 def discard_index(folder: Folder) -> None:

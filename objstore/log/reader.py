@@ -210,15 +210,14 @@ def read_batches(
     while True:
         try:
             batch = read_batch(device, offset_bytes, limit_bytes, seq, previous_hash, seed)
+            end = batch.end_offset_bytes
+            if batch.damaged and not end_seq:
+                store_id, segment = head.store_id, head.segment
+                if find_batch_after(device, layout, store_id, segment, end, seq + 1) is None:
+                    raise FormatError(f"batch {seq}: a payload was never written to its end")
         except FormatError as error:
             yield error
             return
-        end = batch.end_offset_bytes
-        if batch.damaged and not end_seq:
-            store_id, segment = head.store_id, head.segment
-            if find_batch_after(device, layout, store_id, segment, end, seq + 1) is None:
-                yield FormatError(f"batch {seq}: a payload was never written to its end")
-                return
         yield batch
         if seq == end_seq:
             return
