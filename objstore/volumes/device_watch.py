@@ -16,7 +16,9 @@ LOOK_EVERY_S: Final = 1.0
 STEPS: Final = 10
 """A line for each tenth of the bucket that the balance has crossed."""
 
+EMPTY_S: Final = 10
 EMPTY_UP_TO: Final = 100
+"""Under the earnings of so many seconds a bucket counts as empty, until a hundredth is in it."""
 
 logger = logging.getLogger("objstore.device")
 
@@ -33,10 +35,10 @@ class Credits:
     def step(self, was: int | None) -> int:
         """How full it is: 0 for empty, STEPS for full, rounded up between.
 
-        Empty is less than a second's earnings; it then stays so up to a hundredth, for a
-        volume that is used as it earns goes up and down there.
+        Empty is less than what `EMPTY_S` bring in; it then stays so up to a hundredth, for
+        a volume that is used as it earns goes up and down there.
         """
-        least = self.depth / EMPTY_UP_TO if was == 0 else self.per_s
+        least = self.depth / EMPTY_UP_TO if was == 0 else self.per_s * EMPTY_S
         return 0 if self.balance < least else -int(-self.balance * STEPS // self.depth)
 
     def __str__(self) -> str:

@@ -97,10 +97,10 @@ def find_placement(data_dir: Path) -> Placement | None:
             fields["volume_id"],
             fields["instance_id"],
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         own = data_dir / OWN_FILE_NAME
         return Placement(data_dir, OwnFile()) if own.exists() and own.stat().st_size else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PlacementError(f"{note} does not say where the store is: {error}") from error
 
 
