@@ -74,7 +74,11 @@ class StoreDevice:
         """Bounds for a store on this device."""
         if self.device is None:
             return StoreConfig()
-        return StoreConfig(segment_bytes=segment_bytes_of(self.device.geometry.size_bytes))
+        segment_bytes = segment_bytes_of(self.device.geometry.size_bytes)
+        if not self.is_throttled:
+            return StoreConfig(segment_bytes=segment_bytes)
+        # Writing zeroes ahead spares a file system work; of a volume it only takes I/Os.
+        return StoreConfig(segment_bytes=segment_bytes, zero_ahead_bytes=0)
 
 
 def segment_bytes_of(size_bytes: int) -> int:
