@@ -22,6 +22,7 @@ from objstore.errors import StoreUnavailableError
 
 _CELL = Struct("<Q")
 NO_READER = 2**64 - 1
+_CELLS = Struct(f"<{MAX_PROCESSES}Q")
 _WRITING_AT = MAX_PROCESSES * _CELL.size
 _FILE_BYTES = _WRITING_AT + MAX_PROCESSES
 
@@ -111,15 +112,13 @@ class Slots:
 
     def oldest_pin(self) -> int:
         """The least pinned batch number of all living processes; NO_READER without any."""
-        oldest = NO_READER
         with self._mutex:
-            for slot in range(MAX_PROCESSES):
-                (seq,) = _CELL.unpack_from(self._map, slot * _CELL.size)
-                if seq in (0, NO_READER) or seq >= oldest:
-                    continue
+            seqs = _CELLS.unpack_from(self._map)  # all at once: segments ask often
+            pinned = [(seq, slot) for slot, seq in enumerate(seqs) if 0 < seq < NO_READER]
+            for seq, slot in sorted(pinned):
                 if slot == self.slot or self._is_alive(slot):
-                    oldest = seq
-        return oldest
+                    return seq
+        return NO_READER
 
     def is_alive(self, slot: int) -> bool:
         """Whether a process holds `slot`."""
