@@ -113,7 +113,7 @@ class Slots:
     def oldest_pin(self) -> int:
         """The least pinned batch number of all living processes; NO_READER without any."""
         with self._mutex:
-            seqs = _CELLS.unpack_from(self._map)  # all at once: segments ask often
+            seqs: tuple[int, ...] = _CELLS.unpack_from(self._map)  # all at once: segments ask often
             pinned = [(seq, slot) for slot, seq in enumerate(seqs) if 0 < seq < NO_READER]
             for seq, slot in sorted(pinned):
                 if slot == self.slot or self._is_alive(slot):
