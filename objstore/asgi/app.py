@@ -71,7 +71,8 @@ class S3Endpoint:
         self._bodies = Bodies(store, config, self._upload_threads, completions)
 
     def stop(self) -> None:
-        """End the threads, after what they are at."""
+        """End the threads, after what they are at; nothing stays held."""
+        cast(WritableStore, self._ctx.store).commit_held()
         for threads in (self._threads, self._list_threads, self._upload_threads):
             if threads is not None:
                 threads.shutdown(wait=True)
@@ -95,8 +96,8 @@ class S3Endpoint:
             await self._stream(request, response, body, send)
             return
         headers = response.headers + ctx.common_headers(request)
-        exchange = own_exchange(receive)
-        if exchange is not None:
+        exchange = own_exchange(send)
+        if exchange is not None:  # and no middleware that wants to see the answer
             exchange.answer(response.status, headers, body)
             return
         await send({"type": "http.response.start", "status": response.status, "headers": headers})

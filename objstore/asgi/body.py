@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Protocol
 
-from starlette.types import Receive
+from starlette.types import Receive, Send
 
 from blockdev import Buffer, Clock
 from objstore import hashing
@@ -140,9 +140,9 @@ def has_body(request: Request) -> bool:
     return bool(request.body_length) or b"transfer-encoding" in request.header_map
 
 
-def own_exchange(receive: Receive) -> Exchange | None:
-    """The exchange that `receive` belongs to; None under another server, or when it is wrapped."""
-    exchange = getattr(receive, "__self__", None)
+def own_exchange(callable_: Receive | Send) -> Exchange | None:
+    """The exchange that one of its methods belongs to; None under another server, or wrapped."""
+    exchange = getattr(callable_, "__self__", None)
     return exchange if isinstance(exchange, Exchange) else None
 
 

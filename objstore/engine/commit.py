@@ -73,30 +73,34 @@ class Committer:
             StoreError: what the operation decided, or why the store cannot write.
         """
         ticket = Ticket(operation)
-        if self._enqueue(ticket):
-            ticket.must_lead = True
-        else:
-            self._await(ticket)
+        try:
+            if not self._enqueue(ticket):
+                if self._is_held:
+                    self.commit_held()  # who was to do that may be this very thread
+                ticket.wait()
+                ticket.pass_on()
+        except BaseException:  # a refusal, or a signal's exception, such as KeyboardInterrupt
+            self._leave(ticket)
+            raise
         if ticket.must_lead:
             self._lead()
-        if ticket.error is not None:
-            raise ticket.error
+        error, ticket.error = ticket.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # or this frame would keep alive what the error's frames hold
         return ticket.records
 
-    def _await(self, ticket: Ticket) -> None:
-        """Wait to be told the outcome, or to lead."""
-        try:
-            ticket.wait()
-            ticket.pass_on()
-        except BaseException:  # a signal's exception, such as KeyboardInterrupt
-            with self._mutex:
-                if not ticket.is_called:
-                    # Nobody waits any more: another thread has to lead when its turn comes.
-                    ticket.callback = forget
-            ticket.pass_on()
-            if ticket.must_lead:
-                self._lead()
-            raise
+    def _leave(self, ticket: Ticket) -> None:
+        """Nobody waits for `ticket` any more: let no other wait for its caller either."""
+        with self._mutex:
+            if not ticket.is_called and not ticket.must_lead:
+                # Another thread has to lead when its turn comes.
+                ticket.callback = forget
+        ticket.pass_on()
+        if ticket.must_lead:
+            self._lead()
 
     def submit(
         self,
@@ -114,23 +118,26 @@ class Committer:
             StoreUnavailableError: the queue is full, or the store cannot write.
         """
         ticket = Ticket(operation, lambda ended: done(ended.records, ended.error))
-        if self._enqueue(ticket):
-            if hold:
-                self._is_held = True
-            else:
-                self._hand_to_thread()
+        if self._enqueue(ticket, hold=hold) or (not hold and self._take_held()):
+            self._hand_to_thread()
 
     def commit_held(self) -> None:
         """Commit what was submitted to be held, unless another thread has taken it along."""
-        if self._is_held:
-            self._is_held = False
+        if self._take_held():
             self._lead()
+
+    def _take_held(self) -> bool:
+        """Take the lead over what is held; whether there was any."""
+        with self._mutex:
+            is_held, self._is_held = self._is_held, False
+            return is_held
 
     def close(self) -> None:
         """Refuse what comes from now on; what is queued is still committed."""
-        self.commit_held()
         with self._mutex:
             self._failure = self._failure or StoreClosedError("the store is closed; open it again")
+        self.commit_held()
+        with self._mutex:
             while self._is_led and self._thread is not threading.current_thread():
                 self._idle.wait()  # whoever leads, in a caller's thread perhaps, still writes
             thread = self._thread
@@ -168,8 +175,12 @@ class Committer:
 
     # --- leader and followers -------------------------------------------------------
 
-    def _enqueue(self, ticket: Ticket) -> bool:
-        """Queue `ticket`; whether its caller has to lead."""
+    def _enqueue(self, ticket: Ticket, *, hold: bool = False) -> bool:
+        """Queue `ticket`; whether its caller has to lead.
+
+        With `hold` it has not, for now: the lead waits with what is held, and anyone who
+        would have to wait for it takes it.
+        """
         if ticket.bound_bytes > self._segment_bytes // 2:
             raise InvalidArgumentError(
                 f"an operation of {ticket.bound_bytes} bytes does not fit into a "
@@ -182,6 +193,10 @@ class Committer:
             self._queue.append(ticket)
             leads = not self._is_led
             self._is_led = True
+            if leads and hold:
+                self._is_held = True
+                return False
+            ticket.must_lead = leads and ticket.callback is None
             return leads
 
     def _lead(self) -> None:

@@ -304,7 +304,8 @@ class ObjectStore:
         One batch for all of them, without handing anything to another thread: for
         who can wait for the device, such as an event loop on a fast one.
         """
-        self._open_core().committer.commit_held()
+        # Also of a store that is being closed: who closes it waits for them.
+        self._core.committer.commit_held()
 
     def open_put(
         self,
