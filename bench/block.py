@@ -34,6 +34,7 @@ from blockdev.memory import MemoryDevice
 from blockdev.model import GIB, MIB, VolumeSpec
 from blockdev.pattern import Pattern
 from blockdev.profiles import limits
+from blockdev.region.fence import FenceDevice
 from blockdev.simulate import simulate
 
 KIB: Final = 1024
@@ -117,9 +118,10 @@ def throttled(below: BlockDevice, figures: Limits = BOUNDLESS) -> BlockDevice:
 
 
 def open_volume_stack(below: BlockDevice) -> BlockDevice:
-    """What an open volume is behind, from the top: metrics, throttle, delay."""
+    """What an open volume is behind, from the top: metrics, throttle, delay, fence."""
     return stack(
         below,
+        FenceDevice,
         lambda device: DelayDevice(device, NO_LATENCY, CLOCK, SeededEntropy(1)),
         throttled,
         lambda device: MetricsDevice(device, CLOCK),

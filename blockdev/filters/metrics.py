@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -160,6 +161,12 @@ class MetricsDevice(Passthrough):
         self._zeroes = _Tally()
         self._discards = _Tally()
         self._flushes = _Tally()
+
+    def beside(self, below: BlockDevice) -> MetricsDevice:
+        """Another device, whose calls are counted among the figures of this one."""
+        other = copy.copy(self)
+        other.rebase(below)
+        return other
 
     def snapshot(self) -> MetricsSnapshot:
         """The figures so far; each kind of call is consistent in itself."""

@@ -22,6 +22,7 @@ from blockdev.model import BlockDeviceMapping, InstanceDisk, ServiceError
 from blockdev.profiles import INSTANCE_STORES
 from blockdev.region.base import Surroundings
 from blockdev.region.database import Connection
+from blockdev.region.fence import FenceDevice
 from blockdev.region.handle import VolumeHandle
 from blockdev.region.jobs import Jobs
 
@@ -58,8 +59,11 @@ class DiskVerbs(Jobs):
             except DeviceError as error:
                 raise ServiceError("InternalError", str(error)) from error
             key = instance_id, disk_index
-            device = self._disk_stack(file, key, store, throttled=throttled, delayed=delayed)
-            handle = VolumeHandle("", instance_id, device, lambda one: self._forget(key, one))
+            fence = FenceDevice(file)
+            device = self._disk_stack(fence, key, store, throttled=throttled, delayed=delayed)
+            handle = VolumeHandle(
+                "", instance_id, device, fence, lambda one: self._forget(key, one)
+            )
             self._open_disks.setdefault(key, {})[handle] = device
             return handle
 

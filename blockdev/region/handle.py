@@ -1,8 +1,8 @@
 """What a caller of `Region.open_volume` gets: the device stack of a volume, until it is closed.
 
-From the top: handle, metrics, throttle, delay, live volume.  The stack below the handle is
-shared by all that have the volume open in the same way; the handle is the caller's own, so
-that closing it, or a forced detachment, concerns nobody else.
+From the top: handle, metrics, throttle, delay, fence, live volume.  All openings share the
+volume, its budget and its figures; the fence is the caller's own, so that closing the
+handle, or a forced detachment, concerns nobody else.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from blockdev.clock import Clock
 from blockdev.device import BlockDevice, Buffer, Extent, Geometry
 from blockdev.errors import DeviceClosedError
 from blockdev.filters.passthrough import Passthrough
+from blockdev.region.fence import FenceDevice
 
 
 class VolumeHandle:
     """One opening of a volume; a `BlockDevice`.
 
-    Its geometry grows when the volume does.
+    `device` is its stack, with `fence` at the bottom of it.  Its geometry grows when the
+    volume does.
     """
 
     def __init__(
@@ -27,11 +29,13 @@ class VolumeHandle:
         volume_id: str,
         instance_id: str,
         device: BlockDevice,
+        fence: FenceDevice,
         release: Callable[[VolumeHandle], None],
     ) -> None:
         self._volume_id = volume_id
         self._instance_id = instance_id
         self._device = device
+        self._fence = fence
         self._release = release
         self._geometry = device.geometry
         self._is_closed = False
@@ -84,8 +88,14 @@ class VolumeHandle:
         self._geometry = device.geometry
 
     def revoke(self, why: str) -> None:
-        """Let every call but `geometry` and `close` raise `DeviceClosedError` from now on."""
+        """Let every call but `geometry` and `close` raise `DeviceClosedError` from now on, those
+        that wait for the throttle included."""
+        self._fence.shut(why)
         self._device = _Closed(self._geometry, why)
+
+    def drain(self) -> bool:
+        """Wait, once revoked, for changes under way; see `FenceDevice.drain`."""
+        return self._fence.drain()
 
 
 class _Closed:

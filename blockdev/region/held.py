@@ -19,6 +19,7 @@ from blockdev.host import VolumeHost
 from blockdev.live import LiveVolume
 from blockdev.model import GIB
 from blockdev.region import rows
+from blockdev.region.fence import FenceDevice
 from blockdev.region.handle import VolumeHandle, WatchDevice
 
 FIRST_TOUCH_NS: Final = 20_000_000
@@ -69,6 +70,16 @@ def saved_credits(volume: rows.Row, limits: Limits, now_ns: int) -> float | None
     return earned(limits, volume["credits"], away_ns)
 
 
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """A handle, how it was opened, and the layers below it that are its own."""
+
+    handle: VolumeHandle
+    way: Way
+    fence: FenceDevice
+    metrics: MetricsDevice
+
+
 class HeldVolume:
     """Not safe to share between threads by itself: the region's lock guards it.
 
@@ -90,13 +101,13 @@ class HeldVolume:
         self.live = live
         self.host = host
         self.budget = budget
-        self.handles: dict[str, tuple[VolumeHandle, Way]] = {}
+        self.handles: dict[str, _Opening] = {}
         self.keepers: set[str] = set()
         self.copy_keeper = ""
         self._clock = clock
         self._entropy = entropy
         self._touch_costs = touch_costs
-        self._metrics: dict[Way, MetricsDevice] = {}
+        self._figures = MetricsDevice(live, clock)
         self._watched: tuple[int, Callable[[], None]] | None = None
 
     @property
@@ -108,27 +119,34 @@ class HeldVolume:
         self, open_id: str, instance_id: str, way: Way, release: Callable[[VolumeHandle], None]
     ) -> VolumeHandle:
         """A handle for one more opening."""
-        if way not in self._metrics:
-            self._metrics[way] = MetricsDevice(self._below_metrics(way), self._clock)
-        handle = VolumeHandle(self.volume_id, instance_id, self._top(way), release)
-        self.handles[open_id] = (handle, way)
+        fence = FenceDevice(self.live)
+        metrics = self._figures.beside(self._below_metrics(way, fence))
+        handle = VolumeHandle(self.volume_id, instance_id, self._top(metrics), fence, release)
+        self.handles[open_id] = _Opening(handle, way, fence, metrics)
         self._set_touch()
         return handle
 
     def remove(self, handle: VolumeHandle) -> str:
         """Forget a handle; returns its open_id, or "" if it is forgotten already."""
-        for open_id, (other, _) in self.handles.items():
-            if other is handle:
+        for open_id, opening in self.handles.items():
+            if opening.handle is handle:
                 del self.handles[open_id]
                 self._set_touch()
                 return open_id
         return ""
 
     def revoke(self, known: set[str]) -> None:
-        """Take the device away from handles whose opening is not among `known`."""
-        for open_id in [one for one in self.handles if one not in known]:
-            handle, _ = self.handles.pop(open_id)
+        """Take the device away from handles whose opening is not among `known`.
+
+        When it returns nothing that was asked for through them takes effect any more.
+        """
+        lost = [one for one in self.handles if one not in known]
+        handles = [self.handles.pop(open_id).handle for open_id in lost]
+        for handle in handles:
             handle.revoke(f"{self.volume_id} was detached")
+        for handle in handles:
+            if not handle.drain():  # then the volume is frozen, and so are the others
+                break
         self._set_touch()
 
     def apply(self, now: Performance, due: Callable[[], None]) -> None:
@@ -142,21 +160,18 @@ class HeldVolume:
         if now.size_bytes > self.live.geometry.size_bytes:
             self.live.grow(now.size_bytes)
         self._watched = None if now.resize_ns is None else (now.resize_ns, due)
-        for way, metrics in self._metrics.items():
-            metrics.rebase(self._below_metrics(way))
-        for handle, way in self.handles.values():
-            handle.put_on(self._top(way))
+        for opening in self.handles.values():
+            opening.fence.rebase(self.live)
+            opening.metrics.rebase(self._below_metrics(opening.way, opening.fence))
+            opening.handle.put_on(self._top(opening.metrics))
 
     def metrics(self) -> MetricsSnapshot:
         """All calls on the volume since this process opened it."""
-        total = MetricsSnapshot.nothing()
-        for device in self._metrics.values():
-            total = total.plus(device.snapshot())
-        return total
+        return self._figures.snapshot()
 
-    def _below_metrics(self, way: Way) -> BlockDevice:
+    def _below_metrics(self, way: Way, fence: FenceDevice) -> BlockDevice:
         throttled, delayed = way
-        device: BlockDevice = self.live
+        device: BlockDevice = fence
         if delayed:
             latency = self.budget.limits.latency
             device = DelayDevice(device, latency, self._clock, self._entropy)
@@ -164,8 +179,7 @@ class HeldVolume:
             device = ThrottleDevice(device, self.budget, self._clock)
         return device
 
-    def _top(self, way: Way) -> BlockDevice:
-        metrics = self._metrics[way]
+    def _top(self, metrics: MetricsDevice) -> BlockDevice:
         if self._watched is None:
             return metrics
         at_ns, due = self._watched
@@ -178,7 +192,7 @@ class HeldVolume:
 
     def _set_touch(self) -> None:
         """The first touch costs time while somebody has the volume open with its delays."""
-        delayed = any(way[1] for _, way in self.handles.values())
+        delayed = any(opening.way[1] for opening in self.handles.values())
         self.live.set_first_touch(self._touch if delayed and self._touch_costs else None)
 
     def _touch(self, index: int) -> None:

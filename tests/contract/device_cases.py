@@ -29,6 +29,7 @@ from blockdev.memory import MemoryDevice
 from blockdev.model import VolumeSpec
 from blockdev.nbd import Export, NbdServer, UnixAddress
 from blockdev.profiles import limits
+from blockdev.region.fence import FenceDevice
 from tests.contract import volume_cases
 from tests.nbd_client import NbdDevice
 
@@ -158,6 +159,7 @@ _FILTERS: dict[str, Filter] = {
     "fault-armed": _armed_elsewhere,
     "powerloss": PowerLossDevice,
     "metrics": _metrics,
+    "fence": FenceDevice,
     "throttle": _throttled(_PLENTIFUL),
     "delay-none": _delayed_by_nothing,
     "record": _recorded,

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from blockdev import instance as instance_rules
+from blockdev.clock import ManualClock
+from blockdev.device import Buffer
 from blockdev.errors import DeviceClosedError
+from blockdev.memory import MemoryDevice
 from blockdev.model import Instance
-from blockdev.region import attachments
+from blockdev.region import attachments, fence
+from blockdev.region.fence import FenceDevice
 from blockdev.service import Region, Timings
 from tests.regions import SECOND_NS, RegionFactory, read, refused, running, volume
 
 ABSENT = "i-0123456789abcdef0"
+WAIT_S = 120.0
+BURST = range(8192, 8192 + 1000 * 4096, 4096)
+"""More than a volume of 100 IOPS takes at a time."""
 
 
 @pytest.fixture
@@ -180,6 +190,89 @@ def test_force_takes_the_device_away(region: Region) -> None:
     device.close()
     elsewhere.close()
     region.delete_volume(made)
+
+
+class StoppedClock(ManualClock):
+    """One on which whoever sleeps does so until `go_on` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sleeps, self.go_on = threading.Semaphore(0), threading.Event()
+
+    def sleep_until(self, deadline_ns: int) -> None:
+        self.sleeps.release()
+        assert self.go_on.wait(WAIT_S)
+
+
+def test_force_stops_what_waits_for_its_share_of_iops(region_factory: RegionFactory) -> None:
+    clock = StoppedClock()
+    region = region_factory(clock=clock)
+    shared = volume(region, volume_type="io2", size_gib=4, iops=100, multi_attach=True)
+    first, second = (one.instance_id for one in _instances(region, 2))
+    for instance in (first, second):
+        region.attach_volume(shared, instance, "/dev/sdf")
+    taken = region.open_volume(shared, instance_id=first, delayed=False)
+    kept = region.open_volume(shared, instance_id=second, throttled=False, delayed=False)
+    with ThreadPoolExecutor(4) as threads:
+        burst = threads.submit(lambda: [taken.write(at, b"x", fua=True) for at in BURST])
+        assert clock.sleeps.acquire(timeout=WAIT_S)  # the share is used up
+        calls = [lambda: taken.write(0, b"stale"), lambda: taken.write_zeroes(0, 5)]
+        calls.append(lambda: taken.read_into(0, bytearray(5)))
+        waiting = [threads.submit(call) for call in calls]
+        for _ in calls:
+            assert clock.sleeps.acquire(timeout=WAIT_S)
+        region.detach_volume(shared, instance_id=first, force=True)
+        kept.write(0, b"fresh", fua=True)
+        clock.go_on.set()
+        for future in [burst, *waiting]:
+            with pytest.raises(DeviceClosedError):
+                future.result(WAIT_S)
+    assert read(kept, 0, 5) == b"fresh"
+    assert region.volume_metrics(shared).writes.errors == 1
+    assert region.volume_metrics(shared).reads.errors == 1
+
+
+def test_force_waits_for_a_change_that_is_under_way() -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Slow(MemoryDevice):
+        def write(self, offset_bytes: int, data: Buffer, *, fua: bool = False) -> None:
+            entered.set()
+            assert go_on.wait(WAIT_S)
+            super().write(offset_bytes, data, fua=fua)
+
+    below = Slow(4096)
+    device = FenceDevice(below)
+    with ThreadPoolExecutor(2) as threads:
+        writing = threads.submit(device.write, 0, b"before")
+        assert entered.wait(WAIT_S)
+        device.shut("taken")
+        draining = threads.submit(device.drain)
+        with pytest.raises(DeviceClosedError, match="taken"):
+            device.write(0, b"after!")
+        assert not draining.done()
+        go_on.set()
+        assert draining.result(WAIT_S)
+        writing.result(WAIT_S)
+    assert read(below, 0, 6) == b"before"
+
+
+def test_a_fence_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fence, "DRAIN_S", 0.01)
+    go_on, entered = threading.Event(), threading.Event()
+
+    class Frozen(MemoryDevice):
+        def write(self, offset_bytes: int, data: Buffer, *, fua: bool = False) -> None:
+            entered.set()
+            assert go_on.wait(WAIT_S)
+
+    device = FenceDevice(Frozen(4096))
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(device.write, 0, b"x")
+        assert entered.wait(WAIT_S)
+        device.shut("taken")
+        assert not device.drain()
+        go_on.set()
 
 
 def test_multi_attach(region: Region) -> None:
