@@ -129,24 +129,36 @@ class SnapshotSetVerbs(SnapshotVerbs):
     # What another process asks for.
 
     def _answer_freeze(self, volume_id: str, _: Body) -> Body:
+        """Whoever asks is alone in this (`sets.lock`): who asked before has died since."""
+        self._thaw_for_others(volume_id)
         keeper = self._keep(volume_id)
-        self._held[volume_id].live.freeze()
-        timer = threading.Timer(FREEZE_LIMIT_S, self._answer_thaw, (volume_id, {}))
+        timer = threading.Timer(FREEZE_LIMIT_S, self._thaw_for_others, (volume_id, keeper))
         timer.daemon = True
         self._frozen_for_others[volume_id] = keeper, timer
-        timer.start()
+        try:
+            self._held[volume_id].live.freeze()
+            timer.start()
+        except BaseException:
+            self._thaw_for_others(volume_id)
+            raise
         return {"frozen": True}
 
     def _answer_thaw(self, volume_id: str, _: Body) -> Body:
-        """Idempotent: asked for, or by the timer."""
-        with self._lock:
-            keeper, timer = self._frozen_for_others.pop(volume_id, ("", None))
-            if timer is not None:
-                timer.cancel()
-            if volume_id in self._held and keeper:
-                self._held[volume_id].live.thaw()
-                self._unkeep(volume_id, keeper)
+        """Idempotent."""
+        self._thaw_for_others(volume_id)
         return {}
+
+    def _thaw_for_others(self, volume_id: str, keeper: str = "") -> None:
+        """Undo a freeze; with `keeper` only that one, so that no timer undoes a later one."""
+        with self._lock:
+            found, timer = self._frozen_for_others.get(volume_id, ("", None))
+            if timer is None or keeper not in ("", found):
+                return
+            del self._frozen_for_others[volume_id]
+            timer.cancel()
+            if volume_id in self._held:
+                self._held[volume_id].live.thaw()
+                self._unkeep(volume_id, found)
 
     def _answer_is_frozen(self, volume_id: str, _: Body) -> Body:
         return {"frozen": volume_id in self._frozen_for_others}

@@ -193,6 +193,45 @@ def test_a_frozen_volume_thaws_if_nobody_comes_back(
         other._check_frozen(made)
 
 
+def test_a_volume_whose_freezer_died_is_frozen_anew(holder: Region, other: Region) -> None:
+    made = volume(holder)
+    device = holder.open_volume(made, throttled=False, delayed=False)
+    keepers = holder._held[made].keepers
+    assert other._freeze(made) == ""
+    ((first, timer),) = holder._frozen_for_others.values()
+    assert other._freeze(made) == ""  # the first asker never came back
+    ((second, _),) = holder._frozen_for_others.values()
+    assert keepers == {second} != {first}
+    assert timer.finished.is_set()
+    holder._thaw_for_others(made, first)  # as a timer does that went off just before
+    other._check_frozen(made)
+    assert keepers == {second}
+    other._ask(made, "thaw")
+    assert keepers == set()
+    device.write(0, b"not frozen")
+    device.close()
+    assert holder._held == {}
+    other.open_volume(made).close()
+
+
+def test_a_freeze_that_fails_leaves_nothing(
+    holder: Region, other: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = volume(holder)
+    device = holder.open_volume(made, throttled=False, delayed=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Timer, "start", _out_of_threads)
+        with refused("RuntimeError"):
+            other._freeze(made)
+    assert holder._held[made].keepers == set()
+    assert holder._frozen_for_others == {}
+    device.write(0, b"not frozen")
+
+
+def _out_of_threads(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_a_set_is_begun_whole_or_not_at_all(
     holder: Region, monkeypatch: pytest.MonkeyPatch
 ) -> None:
