@@ -8,13 +8,15 @@ a transaction.
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from blockdev.errors import DeviceOpenError
+from blockdev.errors import DeviceError
 from blockdev.filters.throttle import Budget
 from blockdev.host import HostRefusedError, HostTimeoutError, NobodyHoldsError, VolumeHost, ask
 from blockdev.live import LiveVolume, VolumeHeldError
@@ -22,9 +24,11 @@ from blockdev.model import MIB, ServiceError
 from blockdev.region import rows
 from blockdev.region.base import Surroundings, volume_not_found
 from blockdev.region.database import Connection
-from blockdev.region.held import HeldVolume, performance, saved_credits
+from blockdev.region.held import HeldVolume, Performance, performance, saved_credits
 from blockdev.region.jobs import CAPTURE
 from blockdev.region.snapshot_rows import SnapshotRows
+
+logger = logging.getLogger(__name__)
 
 ASK_TIMEOUT_S: Final = 10.0
 """How long the process that holds a volume may take to answer."""
@@ -75,27 +79,41 @@ class Holding(SnapshotRows):
         if row is None:
             raise volume_not_found(volume_id)
         now = performance(row, latest, now_ns)
-        live = self._open_live(volume_id)
+        held = self._put_together(volume_id, row, now, now_ns)
+        self._held[volume_id] = held
+        self._start_saver()
+        return held
+
+    def _put_together(
+        self, volume_id: str, row: rows.Row, now: Performance, now_ns: int
+    ) -> HeldVolume:
+        """Open the volume and answer for it; what fails leaves nothing open."""
         handlers = {
             name: partial(self._serve, verb, volume_id) for name, verb in self._host_verbs.items()
         }
-        host = VolumeHost(self._volume_folder(volume_id), handlers)
-        saved = saved_credits(row, now.limits, now_ns)
-        held = HeldVolume(
-            volume_id,
-            live,
-            host,
-            Budget(now.limits, self._clock.monotonic_ns(), saved),
-            self._clock,
-            self._entropy,
-            touch_costs=not row["fast_restored"],
-        )
-        held.apply(now, lambda: self._refresh_held(volume_id))
-        if row["initialization_mibps"] is not None:
-            live.initialize(row["initialization_mibps"] * MIB)
-        host.start()
-        self._held[volume_id] = held
-        self._start_saver()
+        with ExitStack() as undo:
+            live = self._open_live(volume_id)
+            undo.callback(live.close)
+            host = VolumeHost(self._volume_folder(volume_id), handlers)
+            undo.callback(host.close)
+            saved = saved_credits(row, now.limits, now_ns)
+            held = HeldVolume(
+                volume_id,
+                live,
+                host,
+                Budget(now.limits, self._clock.monotonic_ns(), saved),
+                self._clock,
+                self._entropy,
+                touch_costs=not row["fast_restored"],
+            )
+            try:
+                held.apply(now, lambda: self._refresh_held(volume_id))
+                if row["initialization_mibps"] is not None:
+                    live.initialize(row["initialization_mibps"] * MIB)
+                host.start()
+            except (OSError, RuntimeError, DeviceError) as error:  # out of descriptors, threads
+                raise ServiceError("InternalError", f"Volume {volume_id}: {error}") from error
+            undo.pop_all()
         return held
 
     def _open_live(self, volume_id: str) -> LiveVolume:
@@ -105,7 +123,7 @@ class Holding(SnapshotRows):
             )
         except VolumeHeldError as error:
             raise VolumeHeldElsewhereError(volume_id) from error
-        except DeviceOpenError as error:
+        except (DeviceError, OSError) as error:
             raise ServiceError("InternalError", f"Volume {volume_id}: {error}") from error
 
     def _keep(self, volume_id: str) -> str:
@@ -113,11 +131,16 @@ class Holding(SnapshotRows):
         held = self._hold(volume_id)
         keeper = self._entropy.token_bytes(OPEN_ID_BYTES).hex()
         held.keepers.add(keeper)
-        with self._database.write() as connection:
-            connection.execute(
-                "INSERT INTO opens VALUES (?, ?, ?, ?)",
-                (keeper, volume_id, CAPTURE, self._owner.name),
-            )
+        try:
+            with self._database.write() as connection:
+                connection.execute(
+                    "INSERT INTO opens VALUES (?, ?, ?, ?)",
+                    (keeper, volume_id, CAPTURE, self._owner.name),
+                )
+        except BaseException:
+            held.keepers.discard(keeper)
+            self._let_go_if_idle(held)
+            raise
         return keeper
 
     def _unkeep(self, volume_id: str, keeper: str) -> None:
@@ -146,13 +169,15 @@ class Holding(SnapshotRows):
             self._let_go_if_idle(held)
 
     def _let_go(self, held: HeldVolume) -> None:
-        """Close a volume; its credits are kept."""
+        """Close a volume; its credits are kept, if they can be."""
         del self._held[held.volume_id]
-        self._save_credits([held])
+        self._try_to_save_credits([held])
         self._leaving.add(held.volume_id)
-        held.host.close()  # before the files are let go of: the next holder has its own socket
-        self._leaving.discard(held.volume_id)
-        held.live.close()
+        try:
+            held.host.close()  # before the files are let go of: the next holder has its own socket
+        finally:
+            self._leaving.discard(held.volume_id)
+            held.live.close()
 
     def _close_volumes(self) -> None:
         """Revoke every handle and let go of every volume; copies go on at the next open."""
@@ -260,6 +285,13 @@ class Holding(SnapshotRows):
                 [(balance, now_ns, volume_id) for balance, volume_id in found],
             )
 
+    def _try_to_save_credits(self, several: list[HeldVolume]) -> None:
+        """The same, unless the database cannot be written: no volume stays open for that."""
+        try:
+            self._save_credits(several)
+        except (ServiceError, sqlite3.Error, OSError) as error:
+            logger.warning("credit balances were not saved: %s", error)
+
     def _start_saver(self) -> None:
         if self._saver is None:
             self._saver = threading.Thread(
@@ -273,8 +305,8 @@ class Holding(SnapshotRows):
 
     def _save_now_and_then(self) -> None:
         while not self._closing.wait(SAVE_EVERY_S):
-            with self._lock, suppress(ServiceError):
-                self._save_credits(list(self._held.values()))
+            with self._lock:
+                self._try_to_save_credits(list(self._held.values()))
 
 
 def volume_rows(connection: Connection, volume_id: str) -> tuple[rows.Row | None, rows.Row | None]:

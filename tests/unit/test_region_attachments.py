@@ -9,7 +9,7 @@ import pytest
 
 from blockdev import instance as instance_rules
 from blockdev.clock import ManualClock
-from blockdev.device import Buffer
+from blockdev.device import BlockDevice, Buffer
 from blockdev.errors import DeviceClosedError
 from blockdev.memory import MemoryDevice
 from blockdev.model import Instance
@@ -204,6 +204,11 @@ class StoppedClock(ManualClock):
         assert self.go_on.wait(WAIT_S)
 
 
+def _write_all(device: BlockDevice) -> None:
+    for offset_bytes in BURST:
+        device.write(offset_bytes, b"x", fua=True)
+
+
 def test_force_stops_what_waits_for_its_share_of_iops(region_factory: RegionFactory) -> None:
     clock = StoppedClock()
     region = region_factory(clock=clock)
@@ -214,7 +219,7 @@ def test_force_stops_what_waits_for_its_share_of_iops(region_factory: RegionFact
     taken = region.open_volume(shared, instance_id=first, delayed=False)
     kept = region.open_volume(shared, instance_id=second, throttled=False, delayed=False)
     with ThreadPoolExecutor(4) as threads:
-        burst = threads.submit(lambda: [taken.write(at, b"x", fua=True) for at in BURST])
+        burst = threads.submit(_write_all, taken)
         assert clock.sleeps.acquire(timeout=WAIT_S)  # the share is used up
         calls = [lambda: taken.write(0, b"stale"), lambda: taken.write_zeroes(0, 5)]
         calls.append(lambda: taken.read_into(0, bytearray(5)))
@@ -224,7 +229,7 @@ def test_force_stops_what_waits_for_its_share_of_iops(region_factory: RegionFact
         region.detach_volume(shared, instance_id=first, force=True)
         kept.write(0, b"fresh", fua=True)
         clock.go_on.set()
-        for future in [burst, *waiting]:
+        for future in (burst, *waiting):
             with pytest.raises(DeviceClosedError):
                 future.result(WAIT_S)
     assert read(kept, 0, 5) == b"fresh"
