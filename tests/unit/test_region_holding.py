@@ -9,6 +9,7 @@ from typing import NoReturn
 import pytest
 
 from blockdev.host import VolumeHost
+from blockdev.live import LiveVolume
 from blockdev.model import ServiceError
 from blockdev.region import holding
 from blockdev.service import Region
@@ -51,7 +52,7 @@ def test_a_folder_that_cannot_be_opened_is_an_error_of_the_service(
 
     made = volume(region)
     with monkeypatch.context() as patched:
-        patched.setattr(holding.LiveVolume, "open", open_it)
+        patched.setattr(LiveVolume, "open", open_it)
         with refused("InternalError"):
             region.open_volume(made)
     region.open_volume(made).close()
