@@ -8,6 +8,7 @@ answer to it is UnsupportedOperation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -17,6 +18,14 @@ from objstore.ec2.query import Node
 
 _INTEGERS: Final = range(-(2**31), 2**31)
 _MAX_DIGITS: Final = 20
+_HEX: Final = re.compile("[0-9a-f]+")
+_ID_DIGITS: Final = (8, 17)
+"""Of the ids of EC2's resources: until 2016, and since."""
+_MALFORMED: Final = {
+    "vol-": "InvalidVolumeID.Malformed",
+    "snap-": "InvalidSnapshotID.Malformed",
+    "i-": "InvalidInstanceID.Malformed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +193,25 @@ def _scalar(text: str, kind: Scalar, name: str) -> str | int | bool:
         return int(text)
     if kind.enum and text not in kind.enum:
         raise invalid_value(text, name, f"It must be one of: {', '.join(kind.enum)}.")
-    if kind.prefix and not text.startswith(kind.prefix):
-        raise _no_id(text, kind.prefix, name)
+    if kind.prefix:
+        _check_id(text, kind.prefix, name)
     return text
 
 
-def _no_id(text: str, prefix: str, name: str) -> Ec2Error:
-    """What EC2 says to an id of another kind: of instances, something of its own."""
+def _check_id(text: str, prefix: str, name: str) -> None:
+    """Raise what EC2 answers to an id that no resource can have.
+
+    What is no id at all is an invalid value; what is one, cut short or too long, is
+    malformed ("Error codes for the Amazon EC2 API": give the full id, in the form
+    vol-xxxxxxxx or vol-xxxxxxxxxxxxxxxxx).  Ids of instances are malformed either way.
+    """
+    digits = text.removeprefix(prefix)
+    is_id = text.startswith(prefix) and _HEX.fullmatch(digits) is not None
+    if is_id and len(digits) in _ID_DIGITS:
+        return
     if not text:
-        return invalid_value(text, name, "Parameter may not be null or empty.")
-    if prefix == INSTANCE_ID.prefix:
-        return Ec2Error("InvalidInstanceID.Malformed", f'Invalid id: "{text}" (expecting "i-...")')
-    return invalid_value(text, name, f"Expected: '{prefix}...'.")
+        raise invalid_value(text, name, "Parameter may not be null or empty.")
+    expected = "" if text.startswith(prefix) else f' (expecting "{prefix}...")'
+    if is_id or prefix == INSTANCE_ID.prefix:
+        raise Ec2Error(_MALFORMED[prefix], f'Invalid id: "{text}"{expected}')
+    raise invalid_value(text, name, f"Expected: '{prefix}...'.")

@@ -80,6 +80,12 @@ def test_the_error_document(block_server: ServerProcess) -> None:
         (400, "InvalidParameterValue", {"Action": "DeleteVolume", "VolumeId": ""}),
         (400, "InvalidParameterValue", {"Action": "DescribeSnapshots", "SnapshotId.1": "x"}),
         (400, "InvalidInstanceID.Malformed", {"Action": "StopInstances", "InstanceId.1": "vol-1"}),
+        (400, "InvalidInstanceID.Malformed", {"Action": "StopInstances", "InstanceId.1": "i-zz"}),
+        (400, "InvalidParameterValue", {"Action": "DeleteVolume", "VolumeId": "vol-xyz"}),
+        (400, "InvalidVolumeID.Malformed", {"Action": "DeleteVolume", "VolumeId": "vol-12"}),
+        (400, "InvalidVolume.NotFound", {"Action": "DeleteVolume", "VolumeId": "vol-1234abcd"}),
+        (400, "InvalidParameterValue", {"Action": "DeleteSnapshot", "SnapshotId": "snap-zz"}),
+        (400, "InvalidSnapshotID.Malformed", {"Action": "DeleteSnapshot", "SnapshotId": "snap-1"}),
         (
             400,
             "MissingParameter",
@@ -110,7 +116,7 @@ def test_the_error_document(block_server: ServerProcess) -> None:
             "InvalidParameterValue",
             {
                 "Action": "ResetSnapshotAttribute",
-                "SnapshotId": "snap-1",
+                "SnapshotId": "snap-1234abcd",
                 "Attribute": "productCodes",
             },
         ),
@@ -127,7 +133,7 @@ def test_a_copy_that_would_go_elsewhere(block_server: ServerProcess) -> None:
     fields = {
         "Action": "CopySnapshot",
         "SourceRegion": "us-east-1",
-        "SourceSnapshotId": "snap-1",
+        "SourceSnapshotId": "snap-1234abcd",
         "DestinationRegion": "eu-west-1",
     }
     assert send(block_server, fields)[:2] == (400, "InvalidParameterValue")

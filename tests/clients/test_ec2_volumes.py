@@ -78,7 +78,7 @@ def test_types_and_what_they_come_with(
         ("InvalidParameterValue", {"AvailabilityZone": ZONE, "Size": 20_000}),
         ("InvalidParameterValue", {"AvailabilityZone": ZONE, "Size": 1, "VolumeType": "gp9"}),
         ("InvalidParameterValue", {"AvailabilityZone": ZONE, "Size": 1, "VolumeType": "st1"}),
-        ("InvalidSnapshot.NotFound", {"AvailabilityZone": ZONE, "SnapshotId": "snap-0123"}),
+        ("InvalidSnapshot.NotFound", {"AvailabilityZone": ZONE, "SnapshotId": "snap-01234567"}),
         ("UnsupportedOperation", {"AvailabilityZone": ZONE, "Size": 1, "OutpostArn": "arn:x"}),
         (
             "InvalidParameterCombination",
