@@ -71,6 +71,10 @@ class CheckVerbs(Captures):
             profiles.resolve(rows.spec_of(row))
         except ServiceError as error:
             yield f"{volume_id}: {error.message}"
+        if row["deleted_ns"] is not None and not row["files_made"]:
+            if self._volume_folder(volume_id).exists():
+                yield f"volumes/{volume_id}: the volume is deleted, its files are not"
+            return
         if not row["files_made"] or row["failure"]:
             return
         folder = self._volume_folder(volume_id)

@@ -159,6 +159,19 @@ def test_realistic_waits(region_factory: RegionFactory) -> None:
     assert region.describe_volumes() == []
 
 
+def test_a_folder_that_outlives_its_deleted_volume_is_found(
+    region_factory: RegionFactory,
+) -> None:
+    region = region_factory(timings=Timings(deleting_ns=HOUR_NS))
+    made = volume(region)
+    region.delete_volume(made)
+    assert region.check() == []
+    folder = region_factory.path() / "volumes" / made
+    folder.mkdir()
+    assert region.check() == [f"volumes/{made}: the volume is deleted, its files are not"]
+    folder.rmdir()
+
+
 @pytest.mark.parametrize(
     ("damage", "finding"),
     [
