@@ -74,6 +74,18 @@ class BlockStore(Protocol):
         ...
 
 
+FILES: Final = "files of the region's folder"
+"""Where a `FileBlockStore` says that its blocks are."""
+
+
+def location_of(blocks: BlockStore) -> str:
+    """Where the blocks are, in words that a region keeps and compares when it is next opened.
+
+    A store says it by an attribute `location`; one without counts by its kind.
+    """
+    return str(getattr(blocks, "location", type(blocks).__name__))
+
+
 class MemoryBlockStore:
     """The twin that the others are tested against; gone with the process."""
 
@@ -125,6 +137,8 @@ class FileBlockStore:
     A file appears whole under its name: written in a folder for new ones, then renamed.  What
     a process that was killed left there bears its number, and goes when the store is opened.
     """
+
+    location: Final = FILES
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -294,9 +308,11 @@ def _sync_folder(path: Path) -> None:
 
 
 __all__ = [
+    "FILES",
     "BlockStore",
     "FileBlockStore",
     "MemoryBlockStore",
     "digest_of",
+    "location_of",
     "same_block",
 ]

@@ -14,14 +14,14 @@ import os
 from pathlib import Path
 from typing import Final
 
-from blockdev.blocks import BlockStore, FileBlockStore
+from blockdev.blocks import FILES, BlockStore, FileBlockStore, location_of
 from blockdev.clock import Clock, SystemClock
 from blockdev.entropy import Entropy, SystemEntropy
 from blockdev.model import ServiceError
 from blockdev.region.base import Surroundings
 from blockdev.region.check import CheckVerbs
 from blockdev.region.copies import CopyVerbs
-from blockdev.region.database import Database
+from blockdev.region.database import Database, keep_location
 from blockdev.region.direct import DirectVerbs
 from blockdev.region.fast_restores import FastRestoreVerbs
 from blockdev.region.instances import InstanceVerbs
@@ -75,10 +75,12 @@ class Region(
 
         `name` and `account_id` are those of a new region; one that exists keeps its own.
         `blocks`: where the blocks of snapshots are, the folder's own files if None.
+        It must be where they were before, unless there are no snapshots yet.
         `timings`: how long passing states last; see `Timings`.
 
         Raises:
-            ServiceError: InternalError: the folder holds no region of this format.
+            ServiceError: InternalError: the folder holds no region of this format,
+                or its blocks are in another store than `blocks`.
             OSError: the folder cannot be made or read.
         """
         folder = Path(path)
@@ -87,11 +89,7 @@ class Region(
         database = Database(folder / DATABASE, SCHEMA, VERSION)
         entropy = entropy or SystemEntropy()
         name, account_id = _identity(database, name, account_id)
-        store = SnapshotStore.open(
-            folder / DATABASE,
-            folder / "snapshots",
-            FileBlockStore.open(folder / "blocks") if blocks is None else blocks,
-        )
+        store = _snapshots(folder, database, blocks)
         region = cls(
             Surroundings(
                 path=folder,
@@ -138,6 +136,20 @@ class Region(
         self._store.recover()
         self._run_jobs()
         self._look_after_snapshots()
+
+
+def _snapshots(folder: Path, database: Database, blocks: BlockStore | None) -> SnapshotStore:
+    """The snapshots, over the block store that the region has had so far."""
+    if blocks is None:
+        blocks = FileBlockStore.open(folder / "blocks")
+    store = SnapshotStore.open(folder / DATABASE, folder / "snapshots", blocks)
+    try:
+        keep_location(database, location_of(blocks), FILES)
+    except ServiceError:
+        store.close()
+        database.close()
+        raise
+    return store
 
 
 def _identity(database: Database, name: str, account_id: str) -> tuple[str, str]:

@@ -22,6 +22,8 @@ from typing import Final
 
 from blockdev.model import ServiceError
 
+_LOCATION: Final = "CREATE TABLE IF NOT EXISTS block_location (location TEXT NOT NULL)"
+
 BUSY_TIMEOUT_S: Final = 30.0
 """How long a transaction waits for that of another process: far longer than any takes."""
 
@@ -106,6 +108,47 @@ class Database:
         """Roll back, unless SQLite itself did so already (a full disk, for one)."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def keep_location(database: Database, location: str, default: str) -> None:
+    """Note where the blocks of snapshots are, or hold what was noted against `location`.
+
+    Regions that were made before there was a note have their blocks at `default`.  A region
+    there that has no snapshots may move; one that is elsewhere never does, for whoever has
+    it open puts blocks there.  The tables of `blockdev.snapshot` must be there.
+
+    Raises:
+        ServiceError: InternalError: the blocks are elsewhere; the text says where.
+    """
+    with database.write() as connection:
+        connection.execute(_LOCATION)
+        row = connection.execute("SELECT location FROM block_location").fetchone()
+        found = default if row is None else row["location"]
+        if found != location and (row is None or found == default):
+            found = default if _has_snapshots(connection) else location
+        if found != location:
+            raise ServiceError("InternalError", _elsewhere(found, location, default))
+        connection.execute("DELETE FROM block_location")
+        connection.execute("INSERT INTO block_location VALUES (?)", (location,))
+
+
+def _has_snapshots(connection: Connection) -> bool:
+    """Whether there are blocks, or maps that will name some."""
+    query = "SELECT EXISTS (SELECT 1 FROM snap_blocks) OR EXISTS (SELECT 1 FROM snap_maps)"
+    return bool(connection.execute(query).fetchone()[0])
+
+
+def _elsewhere(found: str, asked: str, default: str) -> str:
+    if found == default:
+        return (
+            f"The region's snapshots are in {found}, not in {asked}: open it without another "
+            "block store (objstore serve: without --snapshot-bucket), or delete them first."
+        )
+    return (
+        f"The region's snapshot blocks are in {found}, not in {asked}: open it with that block "
+        "store (s3://BUCKET/...: by objstore serve --snapshot-bucket BUCKET, and the command "
+        "blockdev cannot)."
+    )
 
 
 @contextmanager

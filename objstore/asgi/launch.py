@@ -22,7 +22,7 @@ from objstore.asgi.workers import EXIT_NOT_STARTED, EXIT_POISONED, READY, Superv
 from objstore.aws.regions import Regions, UnknownRegionError
 from objstore.config import ServerConfig
 from objstore.entropy import SystemEntropy
-from objstore.errors import StoreError
+from objstore.errors import BucketExistsError, StoreError
 from objstore.volumes.placement import Placement, PlacementError, place
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Settings:
     """What `objstore serve` was asked for.
 
     `placement`: the store's device; None for the one that it is on, or its own file.
+    `snapshot_bucket`: where the regions keep the blocks of snapshots; empty for files.
     `credits`: what the burst bucket of its volume is to hold, instead of what it has.
     """
 
@@ -57,6 +58,7 @@ class Settings:
     config: ServerConfig = field(default_factory=ServerConfig)
     placement: Placement | None = None
     credits: float | None = None
+    snapshot_bucket: str = ""
 
 
 def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None]) -> int:
@@ -127,7 +129,23 @@ def _open_store(
     store = ObjectStore.open(
         settings.data_dir, config=opened.config(), device=opened.device, create_buckets=False
     )
-    return opened, stack.enter_context(store)
+    stack.enter_context(store)
+    if settings.snapshot_bucket:
+        _keep_blocks(store, settings, regions)
+        # Its copies write to the store: the regions have to end before it.
+        stack.callback(regions.close)
+        home()  # whether its blocks can be there is told now, not to some caller
+    return opened, store
+
+
+def _keep_blocks(store: ObjectStore, settings: Settings, regions: Regions) -> None:
+    """Have the regions put their blocks into a bucket, made now at the latest."""
+    from objstore.volumes.bucket_blocks import BucketBlockStore
+
+    bucket = settings.snapshot_bucket
+    with contextlib.suppress(BucketExistsError):
+        store.create_bucket(bucket, region=settings.region)
+    regions.keep_blocks(lambda name: BucketBlockStore(store, bucket, f"ebs/{name}/"))
 
 
 @contextlib.contextmanager

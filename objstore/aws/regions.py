@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,7 @@ from blockdev.model import ServiceError
 from objstore.aws.tokens import Sealer
 
 if TYPE_CHECKING:
+    from blockdev.blocks import BlockStore
     from blockdev.service import Region
 
 _NAME: Final = re.compile("[a-z0-9-]{1,32}")
@@ -55,7 +57,13 @@ class Regions:
         self._entropy = entropy
         self._lock = threading.Lock()
         self._open: dict[str, OpenRegion] = {}
+        self._blocks_of: Callable[[str], BlockStore] | None = None
         self._is_closed = False
+
+    def keep_blocks(self, blocks_of: Callable[[str], BlockStore]) -> None:
+        """Regions that are opened from now on keep the blocks of their snapshots in the store
+        that `blocks_of` has for their name, instead of in files of their folder."""
+        self._blocks_of = blocks_of
 
     @property
     def home(self) -> str:
@@ -106,7 +114,10 @@ class Regions:
             path = self._data_dir / "regions" / name
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = _token_key(path / "token.key", self._entropy)
-        region = Region.open(path, name=name, clock=self._clock, entropy=self._entropy)
+        blocks = self._blocks_of(name) if self._blocks_of is not None else None
+        region = Region.open(
+            path, name=name, clock=self._clock, entropy=self._entropy, blocks=blocks
+        )
         if region.name != name:
             region.close()
             raise ServiceError(

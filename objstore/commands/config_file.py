@@ -25,6 +25,7 @@ OPTIONS: Final[Mapping[str, type]] = {
     "access_log": bool,
     "device": str,
     "credits": int,
+    "snapshot_bucket": str,
 }
 """Every option of the command but the file itself, and what TOML calls its type."""
 

@@ -88,6 +88,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="burst credits of the store's volume from now on: I/Os of gp2, bytes of st1 and sc1; "
         "for experiments (what it has)",
     )
+    parser.add_argument(
+        "--snapshot-bucket",
+        default="",
+        metavar="NAME",
+        help="bucket of this store that the blocks of snapshots are kept in (files)",
+    )
     add_config_option(parser)
     parser.set_defaults(run=run)
 
@@ -162,6 +168,14 @@ def _placement(arguments: argparse.Namespace, data_dir: Path) -> Placement:
             f"--workers {arguments.workers}: one process at a time can have {placement.spec} "
             "open; serve it with one worker"
         )
+    if arguments.snapshot_bucket and not placement.is_shared:
+        # A volume's or disk's region would need the store to open what the store is on, and
+        # memory forgets the blocks of snapshots that the region remembers.
+        raise PlacementError(
+            f"--snapshot-bucket {arguments.snapshot_bucket}: the store is on {placement.spec}; "
+            "blocks of snapshots can be in a store on a file or path:PATH only, which is there "
+            "without the region whose snapshots they are, and stays"
+        )
     return placement
 
 
@@ -182,6 +196,7 @@ def _serve(
         config=ServerConfig(),
         placement=placement,
         credits=arguments.credits,
+        snapshot_bucket=arguments.snapshot_bucket,
     )
     url = url_of(listener)
     is_announced = False

@@ -34,6 +34,11 @@ class BucketBlockStore:
         self._bucket = bucket
         self._prefix = prefix
 
+    @property
+    def location(self) -> str:
+        """As S3 names it: ``s3://BUCKET/PREFIX``."""
+        return f"s3://{self._bucket}/{self._prefix}"
+
     def put(self, digest: bytes, plain: Buffer) -> int:
         with _as_device_error("put", digest):
             try:
