@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from blockdev.blocks import FileBlockStore
+from blockdev.blocks import FILES, FileBlockStore
 from blockdev.clock import ManualClock
 from blockdev.device import BlockDevice, Buffer
 from blockdev.entropy import SeededEntropy
@@ -47,6 +47,8 @@ def read(device: BlockDevice, offset_bytes: int, length_bytes: int) -> bytes:
 
 class GatedBlocks:
     """The region's own block store, through which nothing goes while `gate` is not set."""
+
+    location = FILES
 
     def __init__(self, region: Path) -> None:
         self.gate = threading.Event()
