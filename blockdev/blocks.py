@@ -143,6 +143,8 @@ class FileBlockStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
+        self._sync_lock = threading.Lock()
+        self._failure: DeviceError | None = None
         self._unsynced: dict[bytes, int] = {}
         self._folders: set[str] = set()
 
@@ -204,6 +206,14 @@ class FileBlockStore:
                     yield bytes.fromhex(name)
 
     def sync(self) -> None:
+        # One at a time, files and all: whoever comes second may have put what the first is
+        # at, and must neither return before it is durable nor miss that it failed.
+        with self._sync_lock:
+            if self._failure is not None:
+                raise self._failure
+            self._sync_all()
+
+    def _sync_all(self) -> None:
         with self._lock:
             unsynced, self._unsynced = self._unsynced, {}
             folders, self._folders = self._folders, set()
@@ -213,6 +223,10 @@ class FileBlockStore:
                     os.fsync(descriptor)
                 for name in folders | {digest[:1].hex() for digest in unsynced}:
                     _sync_folder(self._folder / name)
+        except DeviceError as error:
+            # Another try would succeed and prove nothing: the kernel has dropped the pages.
+            self._failure = DeviceIOError(f"{error}; what was put may be lost: open it again")
+            raise
         finally:
             for descriptor in unsynced.values():
                 os.close(descriptor)

@@ -240,7 +240,8 @@ class VolumeBlocks:
 
     def grow(self, data: BlockDevice, size_bytes: int) -> None:
         """Go on with a larger data device; only while nobody writes."""
-        with self._lock:
+        # A flush under way would put back what it has of the shorter map.
+        with self._flush_lock, self._lock:
             self.map.write_header(replace(self.map.header, size_bytes=size_bytes))
             self.data = data
             more = bitmap_bytes(size_bytes) - len(self.changed)
