@@ -58,6 +58,22 @@ def write_map(
     return blocks
 
 
+def abandoned(folder: Path) -> list[Path]:
+    """Maps that processes were writing when they were killed; nobody else takes them away."""
+    return [path for path in sorted(folder.glob("*.new")) if not _is_alive(path)]
+
+
+def _is_alive(beside: Path) -> bool:
+    pid = beside.name.split(".")[-2]
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

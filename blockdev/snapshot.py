@@ -22,7 +22,7 @@ from blockdev.database import Database
 from blockdev.device import Buffer
 from blockdev.draft import Draft
 from blockdev.errors import DeviceError
-from blockdev.map_writer import write_map
+from blockdev.map_writer import abandoned, write_map
 from blockdev.model import SnapshotUsage
 from blockdev.snapshot_map import SnapshotMap, diff
 from blockdev.snapshot_status import MapStatus, statuses
@@ -250,6 +250,8 @@ class SnapshotStore:
             for path in self._maps.glob("*.map"):
                 if path.stem not in known:
                     path.unlink(missing_ok=True)
+        for path in abandoned(self._maps):
+            path.unlink(missing_ok=True)
         self.tidy()
 
     # Knowing what it costs, and whether all is well.

@@ -13,6 +13,7 @@ from blockdev import refs
 from blockdev.block_codec import BlockCorruptError, BlockMissingError
 from blockdev.blocks import BlockStore
 from blockdev.errors import DeviceError
+from blockdev.map_writer import abandoned
 from blockdev.snapshot_map import SnapshotMap, diff
 from blockdev.snapshot_usage import batches
 
@@ -117,6 +118,8 @@ def _orphan_maps(connection: sqlite3.Connection, maps: Path) -> Iterator[str]:
     for path in sorted(maps.glob("*.map")):
         if path.stem not in known and path.exists():
             yield f"{path.name} belongs to no snapshot"
+    for path in abandoned(maps):
+        yield f"{path.name} was being written by a process that is gone"
 
 
 def _wrong_counts(connection: sqlite3.Connection) -> Iterator[str]:
