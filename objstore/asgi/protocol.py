@@ -17,50 +17,33 @@ it, and there is nothing in it to parse.
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import math
 import socket
-import urllib.parse
+import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from objstore.asgi.exchange import CONTINUE, Exchange
+from objstore.asgi.head import HeadProtocol, Phase
 from objstore.asgi.sink import BodySink
 from objstore.asgi.state import FrontState, redacted
+from objstore.asgi.wire import unacknowledged_bytes
 from objstore.config import UNPARSED_BODY_BYTES
 from objstore.s3.errors import S3Error, header_not_implemented
 
 logger = logging.getLogger("objstore.http")
 
-HEADER_OVERHEAD_BYTES = 4
-"""Of a header line besides name and value: colon, space, carriage return, line feed."""
-
-NOTED_HEADERS = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
-
 NEVER_S = math.inf
+NO_BYTES_YET = sys.maxsize
+"""More than can be unread: whatever is found first counts as progress."""
 
 
-class ParseStoppedError(Exception):
-    """Raised inside the parser to stop it; `FrontProtocol.refusal` says why."""
-
-
-class Phase(enum.Enum):
-    """What the receiving side of a connection is in the middle of."""
-
-    IDLE = "between requests"
-    HEADERS = "in the headers of a request"
-    BODY = "in the body of a request"
-    ANSWERING = "after a request, before the end of its response"
-    LINGER = "after the last response, dropping what still comes"
-
-
-class FrontProtocol(HttpToolsProtocol):
+class FrontProtocol(HeadProtocol):
     """One connection.  `active` is answered now, `waiting` are pipelined behind it."""
 
     server_state: FrontState
@@ -75,10 +58,8 @@ class FrontProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._on_close = on_close
-        self.limits = server_state.limits
-        self.phase = Phase.IDLE
         self.deadline_s = NEVER_S
-        self.taken_bytes = 0
+        self.unread_bytes = NO_BYTES_YET
         self.active: Exchange | None = None
         self.newest: Exchange | None = None
         self.waiting: deque[Exchange] = deque()
@@ -87,17 +68,6 @@ class FrontProtocol(HttpToolsProtocol):
         self.linger_left = 0
         self.body_left = 0
         self.sink: BodySink | None = None
-        self._reset_request()
-
-    def _reset_request(self) -> None:
-        self.url = b""
-        self.headers = []
-        self.header_left = self.limits.max_header_bytes
-        self.trickle_left = self.limits.max_header_bytes
-        self.host_count = 0
-        self.body_length: int | None = 0
-        self.expect_100_continue = False
-        self.refusal: S3Error | None = None
 
     # The connection's life.
 
@@ -151,10 +121,9 @@ class FrontProtocol(HttpToolsProtocol):
         stall_s = self.limits.body_stall_timeout_s
         if self.flow.write_paused:
             # Waiting for the client to read: late is who takes nothing at all meanwhile.
-            sent_bytes = self.active.sent_bytes if self.active is not None else 0
-            taken_bytes = sent_bytes - self.transport.get_write_buffer_size()
-            if taken_bytes != self.taken_bytes:
-                self.taken_bytes = taken_bytes
+            unread_bytes = self._unread_bytes()
+            if unread_bytes < self.unread_bytes:
+                self.unread_bytes = unread_bytes
                 self.deadline_s = now_s + stall_s
             elif now_s >= self.deadline_s:
                 self.abort()
@@ -162,6 +131,22 @@ class FrontProtocol(HttpToolsProtocol):
             self.deadline_s = now_s + stall_s
         elif now_s >= self.deadline_s:
             self._expire()
+
+    def _unread_bytes(self) -> int:
+        """Written and not yet with the client's machine; nothing is written meanwhile."""
+        connection: socket.socket | None = self.transport.get_extra_info("socket")
+        return self.transport.get_write_buffer_size() + unacknowledged_bytes(connection)
+
+    def resume_writing(self) -> None:
+        """The kernel has taken all that was written: go on with what waited for that."""
+        super().resume_writing()
+        self.unread_bytes = NO_BYTES_YET
+        if self.active is not None or self.phase is Phase.LINGER or self.transport.is_closing():
+            return
+        if self.deaf:
+            self._finish(unread=True)
+        else:
+            self._go_on()
 
     def _expire(self) -> None:
         if self.phase is Phase.LINGER:
@@ -237,7 +222,7 @@ class FrontProtocol(HttpToolsProtocol):
                 self.transport.set_protocol(self)
 
     def _parse(self, data: bytes) -> None:
-        unfinished = self.headers if self.phase is Phase.HEADERS else None
+        unfinished = self.lines_id
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -246,8 +231,8 @@ class FrontProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._refuse(self.refusal or self._parse_refusal(error))
             return
-        # A header that never ends reaches no callback, so count what was fed.
-        if unfinished is self.headers and self.phase is Phase.HEADERS:
+        # A line that never ends reaches no callback, so count what was fed.
+        if unfinished and unfinished == self.lines_id:
             self.trickle_left -= len(data)
             if self.trickle_left < 0:
                 self._refuse(S3Error("RequestHeaderSectionTooLarge"))
@@ -263,41 +248,10 @@ class FrontProtocol(HttpToolsProtocol):
         self.phase = Phase.HEADERS
         self.deadline_s = self.server_state.now_s + self.limits.header_timeout_s
         self._reset_request()
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-        if len(self.url) > self.limits.max_target_bytes:
-            self._fail_parse(S3Error("RequestHeaderSectionTooLarge"))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.header_left -= len(name) + len(value) + HEADER_OVERHEAD_BYTES
-        if self.header_left < 0 or len(self.headers) >= self.limits.max_header_lines:
-            self._fail_parse(S3Error("RequestHeaderSectionTooLarge"))
-        if self.phase is not Phase.HEADERS:
-            return  # a trailer: S3 defines none, and as a header it would bypass signatures
-        name = name.lower()
-        value = value.rstrip(b" \t")
-        if name in NOTED_HEADERS:
-            self._note_header(name, value)
-        self.headers.append((name, value))
-
-    def _note_header(self, name: bytes, value: bytes) -> None:
-        if name == b"host":
-            self.host_count += 1
-        elif name == b"content-length":
-            self.body_length = int(value)
-        elif name == b"expect":
-            self.expect_100_continue = value.lower() == b"100-continue"
-        elif value.lower() == b"chunked":
-            self.body_length = None
-        else:
-            self._fail_parse(header_not_implemented("Transfer-Encoding"))
-
-    def _fail_parse(self, refusal: S3Error) -> NoReturn:
-        self.refusal = refusal
-        raise ParseStoppedError(refusal.code)
+        self._begin_lines()
 
     def on_headers_complete(self) -> None:
+        self.lines_id = 0
         version = self.parser.get_http_version()
         upgrade = self.parser.should_upgrade()
         if upgrade and self.body_length != 0:
@@ -308,7 +262,7 @@ class FrontProtocol(HttpToolsProtocol):
             self._fail_parse(S3Error("BadRequest"))
         exchange = Exchange(
             self,
-            self._make_scope(version),
+            self._scope(version),
             keep_alive=version == "1.1" and not upgrade and self.parser.should_keep_alive(),
             expects_continue=self.expect_100_continue and version == "1.1",
         )
@@ -321,37 +275,9 @@ class FrontProtocol(HttpToolsProtocol):
         self.newest = exchange
         self._schedule(exchange)
 
-    def _make_scope(self, version: str) -> dict[str, Any]:
-        raw_path, _, query = self.url.partition(b"?")
-        if raw_path[:1] != b"/" and raw_path != b"*":
-            raw_path, query = self._absolute_target()
-        path = raw_path.decode("ascii")
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "method": self.parser.get_method().decode("ascii"),
-            "root_path": "",
-            "path": urllib.parse.unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": self.headers,
-            "state": self.app_state.copy(),
-        }
-
-    def _absolute_target(self) -> tuple[bytes, bytes]:
-        """Path and query of a target that names its origin as well."""
-        try:
-            target = httptools.parse_url(self.url)
-        except httptools.HttpParserInvalidURLError:
-            self._fail_parse(S3Error("BadRequest"))
-        return target.path or b"/", target.query or b""
-
     def _schedule(self, exchange: Exchange) -> None:
-        if self.active is None:
+        # Who has yet to read an answer gets no other one made: it would have to be kept.
+        if self.active is None and not self.flow.write_paused:
             self._start(exchange)
         elif len(self.waiting) < self.limits.max_pipelined:
             self.flow.pause_reading()
@@ -365,7 +291,12 @@ class FrontProtocol(HttpToolsProtocol):
         exchange.task = task
         self.tasks.add(task)
 
+    def on_chunk_header(self) -> None:
+        """A chunk follows, or the trailers."""
+        self._begin_lines()
+
     def on_body(self, body: bytes) -> None:
+        self.lines_id = 0
         if self.body_left:
             self.body_left -= len(body)
         self._pass_body(body)
@@ -377,6 +308,7 @@ class FrontProtocol(HttpToolsProtocol):
             exchange.feed(body)
 
     def on_message_complete(self) -> None:
+        self.lines_id = 0
         exchange = self.newest
         if exchange is None:
             return
@@ -424,12 +356,18 @@ class FrontProtocol(HttpToolsProtocol):
             return
         if not exchange.keep_alive or self.deaf:
             self._finish(unread=self.deaf or not exchange.body_complete)
-        elif self.waiting:
+        else:
+            exchange.chunks.clear()
+            if not self.flow.write_paused:
+                self._go_on()
+
+    def _go_on(self) -> None:
+        """Start the next request, or wait for one."""
+        if self.waiting:
             self._start(self.waiting.popleft())
             if not self.waiting:
                 self.flow.resume_reading()
         else:
-            exchange.chunks.clear()
             self.flow.resume_reading()
             if self.phase is Phase.ANSWERING:
                 self._rest()
@@ -461,9 +399,11 @@ class FrontProtocol(HttpToolsProtocol):
 
     def _refuse(self, refusal: S3Error) -> None:
         """Stop listening, and say why if nothing else is being said."""
-        broken, active = self.newest, self.active
+        broken, active, owes = self.newest, self.active, bool(self.waiting)
         self._stop_listening()
-        if active is None:
+        if active is None and owes:  # it would be taken for the answer to another request
+            self._finish(unread=True)
+        elif active is None:
             self.answer_refusal(None, refusal)
         elif active is broken and self.phase is Phase.BODY and not active.response_started:
             self.answer_refusal(active, refusal)

@@ -403,6 +403,35 @@ def test_trailers_are_limited_too(connection: RawConnection, app: EchoApp) -> No
     assert connection.ends()
 
 
+def test_limits_of_trailers_are_exact(connection: RawConnection) -> None:
+    head = b"PUT /echo HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n"
+    head += b"a: b\r\n" * 198 + b"\r\n1\r\nx\r\n0\r\n"  # 200 lines of headers
+    room = 32 * 1024 - len(b"x-filler: \r\n")
+    longest = b"x-filler: " + b"a" * room + b"\r\n"
+    for trailers in (b"a: b\r\n" * 200, longest):
+        connection.send(head + trailers + b"\r\n")
+        assert connection.read().body == b"x"
+    connection.send(head + longest.replace(b"a", b"aa", 1) + b"\r\n")
+    assert b"RequestHeaderSectionTooLarge" in connection.read().body
+    assert connection.ends()
+
+
+def test_one_trailer_line_too_many(connection: RawConnection) -> None:
+    head = b"PUT /echo HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n0\r\n"
+    connection.send(head + b"a: b\r\n" * 201 + b"\r\n")
+    assert b"RequestHeaderSectionTooLarge" in connection.read().body
+
+
+def test_one_trailer_without_end(connection: RawConnection) -> None:
+    head = b"PUT /echo HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
+    connection.send(head + b"1\r\nx\r\n0\r\nx-filler: ")
+    for _ in range(4000):
+        if not connection.send_or_lose(b"a" * 1000):
+            break
+        time.sleep(0)
+    assert b"RequestHeaderSectionTooLarge" in connection.read().body
+
+
 def test_too_many_connections(serve: Callable[..., BackgroundServer]) -> None:
     url = serve(max_connections=2).url
     with RawConnection(url) as first, RawConnection(url) as second:
