@@ -98,14 +98,18 @@ JOIN_BYTES = 64 * KIB
 # The HTTP front: mutations that the event loop commits together.
 
 SLOW_COMMIT_NS = 2_000_000
+LONG_COMMIT_NS = 50_000_000
+"""Where commits take longer than the former on average, or one takes longer than the latter,
+the event loop leaves them to the committer's thread for a while."""
+
 SLOW_PAUSE_NS = 1_000_000_000
-"""While commits take longer than the former, the event loop leaves them to the committer's
-thread for the latter at a time."""
+MAX_SLOW_PAUSE_NS = 64 * 10**9
+"""How long, at first and at most; it doubles each time that the commit after it is slow too."""
 
 GATHER_TURNS = 4
 CONTENDED_TURNS = 24
 """Turns of the event loop that a commit waits at most while each of them brings more, and
-while another process is writing, which it would have to wait for anyway.  A turn costs
+while somebody else is writing a batch, which it would have to wait for anyway.  A turn costs
 microseconds, a batch of its own a durable write."""
 
 # The parent of several worker processes.
@@ -191,8 +195,10 @@ class ServerConfig:
     `list_threads`: the same for listings.  They let the interpreter go at every row, and
         several at a time take it from each other (docs/design/0003-http-front.md).
     `region_threads`, `max_region_calls`, `max_block_body_bytes`: of the EC2 and EBS faces:
-        threads of a process, requests that hold a body or a thread, and the longest body
-        of the EBS direct APIs, which is a block.
+        threads of a process, requests that hold a thread or wait for one, and the longest
+        body of the EBS direct APIs, which is a block.
+    `max_region_bodies`, `region_body_grace_s`: bodies for them that are being read or wait
+        for one of those calls to end, and how long one may take while others wait.
     `commits_on_loop`: whether the event loop may commit small mutations itself, which is
         faster on a device that is; off for one that is known to make its callers wait.
     `drain_bytes`: a refused request's body up to this is read and dropped, so that
@@ -212,7 +218,6 @@ class ServerConfig:
     max_xml_body_bytes: int = 2 * MIB
     max_target_bytes: int = 16 * KIB
     clock_skew_s: int = 15 * 60
-    max_presign_s: int = MAX_PRESIGN_S
     upload_buffer_bytes: int = 8 * MIB
     uploads_buffer_bytes: int = 64 * MIB
     spare_blocks_bytes: int = 32 * MIB
@@ -221,6 +226,8 @@ class ServerConfig:
     request_threads: int = 32
     region_threads: int = 8
     max_region_calls: int = 128
+    max_region_bodies: int = 128
+    region_body_grace_s: float = 1.0
     max_block_body_bytes: int = 512 * KIB
     list_threads: int = 1
     commits_on_loop: bool = True

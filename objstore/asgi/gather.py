@@ -15,12 +15,20 @@ from typing import Any, Protocol, TypeAlias
 
 from blockdev import Clock
 from objstore.asgi.strand import Completions
-from objstore.config import CONTENDED_TURNS, GATHER_TURNS, SLOW_COMMIT_NS, SLOW_PAUSE_NS
+from objstore.config import (
+    CONTENDED_TURNS,
+    GATHER_TURNS,
+    LONG_COMMIT_NS,
+    MAX_SLOW_PAUSE_NS,
+    SLOW_COMMIT_NS,
+    SLOW_PAUSE_NS,
+)
 
 COMMIT_WEIGHT = 0.1
 MOST_COMMIT_NS = 2 * SLOW_COMMIT_NS
 """Weight of the newest commit in the moving average of what commits take, and the most that
-it counts for: a device is slow when commit after commit is, not when one had to wait."""
+it counts for: a device is slow when commit after commit is, not when one had to wait a
+little.  One of over `LONG_COMMIT_NS` decides alone: a few of those are felt by every reader."""
 
 Done: TypeAlias = Callable[[Any, BaseException | None], None]
 Submit: TypeAlias = Callable[[Done, bool], None]
@@ -51,7 +59,9 @@ class Gather:
         self._may_commit = may_commit
         self._loop = asyncio.get_running_loop()
         self._holds_after_ns = 0
+        self._pause_ns = SLOW_PAUSE_NS
         self._commit_ns = 0.0
+        self._newest: asyncio.Future[Any] | None = None
         self._is_due = False
         self._turns = 0
         self._held = self._held_before = self._last_held = 0
@@ -68,6 +78,7 @@ class Gather:
         submit(lambda value, error: complete(future, value, error), hold)
         if hold:
             self._held += 1
+            self._newest = future
             if not self._is_due:
                 self._is_due = True
                 self._turns = 0
@@ -79,7 +90,8 @@ class Gather:
 
         It may when this one has, or when the batch before was larger.  A client that sends
         one request at a time need not wait: the batch before was its own, and so is this one.
-        While another process writes, this one would only stand still: it reads on instead.
+        While a batch is being written, by another thread of this process or by another
+        process, the loop would only stand still behind it: it reads on instead.
         """
         held = self._held
         expects_more = held > self._held_before or held < self._last_held
@@ -96,12 +108,27 @@ class Gather:
         self._commit()
 
     def _commit(self) -> None:
+        newest, self._newest = self._newest, None
+        # Whoever would have waited for what was held has committed it, where this is done.
+        was_open = newest is not None and not newest.done()
         clock = self._store.clock
         started_ns = clock.monotonic_ns()
         self._store.commit_held()
-        ended_ns = clock.monotonic_ns()
-        commit_ns = min(ended_ns - started_ns, MOST_COMMIT_NS)
-        self._commit_ns += (commit_ns - self._commit_ns) * COMMIT_WEIGHT
-        if self._commit_ns > SLOW_COMMIT_NS:
-            self._commit_ns = 0.0
-            self._holds_after_ns = ended_ns + SLOW_PAUSE_NS
+        if was_open and newest is not None and newest.done():
+            ended_ns = clock.monotonic_ns()
+            self._judge(ended_ns - started_ns, ended_ns)
+
+    def _judge(self, commit_ns: int, now_ns: int) -> None:
+        """Leave commits to the thread for a while if they take long.
+
+        The average stays at the limit meanwhile, so that the first commit after the pause is
+        a trial: one that is slow again doubles the pause, one that is not ends the matter.
+        """
+        counted_ns = min(commit_ns, MOST_COMMIT_NS)
+        self._commit_ns += (counted_ns - self._commit_ns) * COMMIT_WEIGHT
+        if commit_ns > LONG_COMMIT_NS or self._commit_ns > SLOW_COMMIT_NS:
+            self._commit_ns = SLOW_COMMIT_NS
+            self._holds_after_ns = now_ns + self._pause_ns
+            self._pause_ns = min(2 * self._pause_ns, MAX_SLOW_PAUSE_NS)
+        else:
+            self._pause_ns = SLOW_PAUSE_NS

@@ -7,8 +7,9 @@ which requests it is worth a look at the credential scope.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 from starlette.types import Receive, Scope, Send
 
@@ -38,10 +39,64 @@ def make_faces(
     return {b"ec2": ec2, b"ebs": ebs}
 
 
+class BodyPlaces:
+    """A bounded number of bodies that are being read, each at its leisure until others wait.
+
+    Args:
+        grace_s: what a body gets at least, from its place on, before it has to make room.
+    """
+
+    def __init__(self, places: int, grace_s: float) -> None:
+        self._places = asyncio.Semaphore(places)
+        self._grace_s = grace_s
+        self._read: dict[asyncio.Timeout, float] = {}
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def body(self, receive: Receive, limit_bytes: int) -> AsyncIterator[bytes]:
+        """A whole body, and its place until the caller is done with both.
+
+        Raises:
+            S3Error: MaxMessageLengthExceeded.
+            ClientDisconnectedError: the client left before the body's end.
+            TimeoutError: others wait, and it did not come within the grace.
+        """
+        loop = asyncio.get_running_loop()
+        await self._enter(loop.time())
+        try:
+            async with asyncio.timeout(self._grace_s if self._waiting else None) as patience:
+                self._read[patience] = loop.time()
+                try:
+                    body = await collect(receive, limit_bytes)
+                finally:
+                    del self._read[patience]
+            yield body
+        finally:
+            self._places.release()
+
+    async def _enter(self, now_s: float) -> None:
+        if self._places.locked():
+            self._hurry(now_s)
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+
+    def _hurry(self, now_s: float) -> None:
+        """Somebody waits: from now on, what is being read has the grace and no more."""
+        for patience, begun_s in self._read.items():
+            if patience.when() is None:
+                patience.reschedule(max(now_s, begun_s + self._grace_s))
+
+
 class Services:
     """Answers what is signed for a service beside S3, in threads of its own.
 
-    A request waits for its turn before its body is read: that bounds the bodies in memory.
+    The signature covers the body, so nobody is known before the body has come: until then
+    a request holds one of the places for bodies, and no turn.  Who keeps such a place for
+    long while others wait for one loses it: connections that trickle never block the rest.
+    The place is given up for the turn, so that bodies that wait for one are bounded too.
     """
 
     def __init__(
@@ -53,6 +108,7 @@ class Services:
         self._faces = faces
         self._request_ids = request_ids
         self._thread_limit = config.region_threads
+        self._bodies = BodyPlaces(config.max_region_bodies, config.region_body_grace_s)
         self._threads: ThreadPoolExecutor | None = None
         self._turns = asyncio.Semaphore(config.max_region_calls)
 
@@ -66,8 +122,7 @@ class Services:
         call = Call(
             scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], request_id
         )
-        async with self._turns:
-            reply = await self._reply(face, call, receive)
+        reply = await self._reply(face, call, receive)
         headers = [
             *reply.headers,
             (b"x-amzn-requestid", request_id.encode("ascii")),
@@ -82,11 +137,24 @@ class Services:
         length = names.get(b"content-length")
         if length is not None and int(length) > face.max_body_bytes:
             return face.refuse_length(call)
-        if length not in (None, b"0") or b"transfer-encoding" in names:
-            try:
-                call.body = bytes(await collect(receive, face.max_body_bytes))
-            except S3Error:
-                return face.refuse_length(call)
+        if length in (None, b"0") and b"transfer-encoding" not in names:
+            async with self._turns:
+                return await self._in_thread(face, call)
+        try:
+            async with self._bodies.body(receive, face.max_body_bytes) as body:
+                call.body = body
+                await self._turns.acquire()
+        except S3Error:
+            return face.refuse_length(call)
+        except TimeoutError:
+            return Reply(503, headers=[(b"connection", b"close")])
+        try:
+            return await self._in_thread(face, call)
+        finally:
+            self._turns.release()
+
+    async def _in_thread(self, face: Face, call: Call) -> Reply:
+        """Authenticate and answer; nothing in there waits for the client."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._thread_limit, "objstore-region")
         loop = asyncio.get_running_loop()
