@@ -78,6 +78,14 @@ CHECKPOINT_PIECE_BYTES = 1 * MIB
 CHECK_SHOWN_ROWS = 20
 """Rows that `check` names before it only counts them."""
 
+# The key service.
+
+MAX_KEYS = 10_000
+MAX_ALIASES = 10_000
+MAX_KEY_VERSIONS = 1000
+MAX_KEY_FILE_BYTES = 64 * MIB
+"""Keys, their names, and generations of one key's material; what they may take in all."""
+
 # The HTTP front: a connection's buffers.
 
 UNPARSED_BODY_BYTES = 64 * KIB

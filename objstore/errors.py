@@ -6,10 +6,14 @@ No HTTP status here: `objstore.s3.errors` maps these to S3's codes.
     ├── NotFoundError          name something that exists
     │   ├── NoSuchBucketError
     │   ├── NoSuchKeyError
+    │   ├── KeyNotFoundError       of the key service
     │   └── NoSuchUploadError
     ├── ConflictError          look at the present state, then decide
     │   ├── BucketExistsError
     │   ├── BucketNotEmptyError
+    │   ├── KeyDisabledError       enable the key, or use another
+    │   ├── KeyStateError          the key's state does not allow it
+    │   │   └── KeyPendingDeletionError    cancel its deletion, or use another
     │   └── PreconditionFailedError
     │       └── NotModifiedError
     ├── InvalidArgumentError   correct the call
@@ -27,6 +31,7 @@ No HTTP status here: `objstore.s3.errors` maps these to S3's codes.
         ├── StoreClosedError   open it again
         ├── StoreLockedError   another process is recovering or owns it; wait
         ├── StorePoisonedError a device write failed; reopen the store
+        ├── KeyServiceError    put the root key or the key file back
         └── CorruptionError    bytes do not match their checksum; run `objstore check`
 """
 
@@ -53,6 +58,10 @@ class NoSuchUploadError(NotFoundError):
     """The multipart upload does not exist, was completed or was aborted."""
 
 
+class KeyNotFoundError(NotFoundError):
+    """The key service has no such key, or not any more."""
+
+
 class ConflictError(StoreError):
     """The present state of the store does not allow the operation."""
 
@@ -63,6 +72,18 @@ class BucketExistsError(ConflictError):
 
 class BucketNotEmptyError(ConflictError):
     """The bucket still holds objects or uploads; delete them first."""
+
+
+class KeyDisabledError(ConflictError):
+    """The key is disabled: it neither wraps nor unwraps."""
+
+
+class KeyStateError(ConflictError):
+    """The key is in a state, or of a kind, that this is not for."""
+
+
+class KeyPendingDeletionError(KeyStateError):
+    """The key is about to be deleted: it neither wraps nor unwraps."""
 
 
 class PreconditionFailedError(ConflictError):
@@ -166,6 +187,10 @@ class StoreLockedError(StoreUnavailableError):
 
 class StorePoisonedError(StoreUnavailableError):
     """A device write or flush failed; nothing more is written until the store is reopened."""
+
+
+class KeyServiceError(StoreUnavailableError):
+    """The root key or the key file is missing, damaged, or cannot be used."""
 
 
 class CorruptionError(StoreUnavailableError):

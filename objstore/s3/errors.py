@@ -111,6 +111,9 @@ ERRORS: dict[str, tuple[int, str]] = {
     "MissingContentLength": (411, "You must provide the Content-Length HTTP header."),
     "MissingRequestBodyError": (400, "Request Body is empty"),
     "MissingSecurityHeader": (400, "Your request was missing a required header"),
+    "KMS.DisabledException": (400, "The key is disabled."),
+    "KMS.KMSInvalidStateException": (400, "The key's state does not allow this."),
+    "KMS.NotFoundException": (400, "There is no such key."),
     "NoSuchBucket": (404, "The specified bucket does not exist"),
     "NoSuchKey": (404, "The specified key does not exist."),
     "NoSuchUpload": (
@@ -260,7 +263,15 @@ _ENGINE: list[tuple[type[engine.StoreError], Mapper]] = [
             "InvalidPartOrder", extra={"UploadId": r.query_value("uploadId") or ""}
         ),
     ),
+    (engine.KeyNotFoundError, lambda e, r: S3Error("KMS.NotFoundException", str(e))),
+    (engine.KeyDisabledError, lambda e, r: S3Error("KMS.DisabledException", str(e))),
+    (engine.KeyStateError, lambda e, r: S3Error("KMS.KMSInvalidStateException", str(e))),
     (engine.InvalidArgumentError, lambda e, r: invalid_argument(str(e), e.argument, e.value)),
+    (
+        engine.KeyServiceError,
+        # Where its files are is for the log, not for the client.
+        lambda e, r: S3Error("ServiceUnavailable", "The key service cannot be used."),
+    ),
     (engine.StoreFullError, lambda e, r: S3Error("InsufficientStorage")),
     (
         engine.StoreClosedError,
