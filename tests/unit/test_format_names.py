@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     "docs/architecture.md",
     "docs/format.md",
+    "docs/encryption.md",
     *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs" / "design").glob("0*.md")),
 ]
 CODE = re.compile(r"`([^`\n]+)`")
