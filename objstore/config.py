@@ -193,11 +193,14 @@ class ServerConfig:
     `header_timeout_s`: from the first byte of a request to the end of its headers.
     `body_stall_timeout_s`: without a byte of a body moving, in either direction.
     `idle_timeout_s`: between two requests of a connection, and before its first.
-    `upload_buffer_bytes`: of one upload, received and not yet written;
-        `uploads_buffer_bytes`: the same of all uploads in a process;
+    `upload_buffer_bytes`: of one upload, received and not yet written and hashed;
+        `uploads_buffer_bytes`: the same of all uploads in a process, above which each has
+        its least, see `max_streams`;
         `spare_blocks_bytes`: of their buffers, kept for the next ones.
-    `max_streams`: large bodies under way in a process, in either direction; each holds
-        up to 2 MiB.  The next one is told to slow down.
+    `max_streams`: large bodies under way in a process, in either direction.  The next one
+        is told to slow down.  Each may hold two blocks of `StoreConfig.io_bytes` whatever
+        the others hold: on the way in one that is filled from the socket, and one that
+        aws-chunked frames are gathered in; on the way out one that is sent and the next.
     `upload_threads`, `request_threads`: of one process, for bodies over
         `StoreConfig.log_inline_bytes` and for all other blocking calls.
     `list_threads`: the same for listings.  They let the interpreter go at every row, and

@@ -40,7 +40,10 @@ Verify = Callable[[Mapping[str, bytes], Mapping[str, str]], tuple[Checksum, ...]
 
 
 class Budget:
-    """Bytes that uploads may hold between socket and device, all of them together."""
+    """Bytes that uploads may hold between socket, device and digest, all of them together.
+
+    For the thread of the event loop alone.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -59,7 +62,7 @@ class Budget:
         await waiter
 
     def give_back(self, size_bytes: int) -> None:
-        """Bytes have reached the engine."""
+        """Nobody needs so many bytes any more."""
         self.used_bytes -= size_bytes
         while self._waiters:
             waiter = self._waiters.popleft()
@@ -98,7 +101,12 @@ class Upload:
         decoder: takes the aws-chunked frames off; None for a plain body.
         algorithms: digests to compute besides the engine's MD5.
         blocks: of the size that the engine takes best.
-        limit_bytes: how much may be received and not yet written.
+        limit_bytes: how much may be received and not yet written and hashed.
+
+    What counts against the budget: what was received, and the blocks that frames are gathered
+    in, from when they are taken until the engine is done with them.  `room` waits for none
+    but what goes away by itself, so a block that is not full yet keeps its own upload going:
+    were that to wait too, as many such blocks as the budget has would wait for each other.
     """
 
     def __init__(
@@ -151,7 +159,7 @@ class Upload:
         self._strand.post(lambda: self._take(data), lambda: self._release(len(data)))
 
     async def room(self) -> None:
-        """Wait while too much of the body is still to be written.
+        """Wait while too much of the body is still to be written or hashed.
 
         Raises:
             StoreError, AuthError: what became of an earlier piece.
@@ -179,12 +187,18 @@ class Upload:
         )
 
     def _hold(self, size_bytes: int) -> None:
-        self._held_bytes += size_bytes
-        self._budget.used_bytes += size_bytes
+        self._wait_for(size_bytes)
+        self._charge(size_bytes)
 
     def _release(self, size_bytes: int) -> None:
-        self._held_bytes -= size_bytes
+        self._wait_for(-size_bytes)
         self._budget.give_back(size_bytes)
+
+    def _wait_for(self, size_bytes: int) -> None:
+        self._held_bytes += size_bytes
+
+    def _charge(self, size_bytes: int) -> None:
+        self._budget.used_bytes += size_bytes
 
     async def commit(self, verify: Verify) -> Any:
         """The body is whole: have its digests verified, then make it durable and current.
@@ -234,7 +248,7 @@ class Upload:
         """Fill the block; write it when it is full."""
         while len(piece):
             if self._block is None:
-                self._block = self._blocks.take()
+                self._block = self._take_gathering()
             taken = min(len(piece), len(self._block) - self._filled_bytes)
             self._block[self._filled_bytes : self._filled_bytes + taken] = piece[:taken]
             self._filled_bytes += taken
@@ -242,11 +256,33 @@ class Upload:
             if self._filled_bytes == len(self._block):
                 self._write_gathered(self._block)
 
+    def _take_gathering(self) -> mmap.mmap:
+        block = self._blocks.take()
+        self._on_loop(lambda: self._charge(len(block)))
+        return block
+
     def _write_gathered(self, block: mmap.mmap) -> None:
         assert self._stream is not None
+        size_bytes = len(block)
         filled = memoryview(block)[: self._filled_bytes]
         self._block, self._filled_bytes = None, 0
-        self._stream.write(filled, lambda: self._blocks.give_back(block))
+
+        def done() -> None:
+            self._blocks.give_back(block)
+            self._on_loop(lambda: self._release(size_bytes))
+
+        self._on_loop(lambda: self._wait_for(size_bytes))
+        self._stream.write(filled, done)
+
+    def _on_loop(self, call: Callable[[], object]) -> None:
+        """Run `call` on the event loop, after those before it.
+
+        Also before what is completed later: a block counts before the input that is in it
+        ceases to.
+        """
+        future = self._completions.future()
+        future.add_done_callback(lambda _: call())
+        self._completions.complete(future, None, None)
 
     def _commit(self, verify: Verify) -> Any:
         assert self._stream is not None
@@ -265,4 +301,8 @@ class Upload:
     def _abort(self) -> None:
         if self._stream is not None and not self._is_committed:
             self._stream.abort()
-        self._block = None
+        block, self._block = self._block, None
+        if block is not None:
+            size_bytes = len(block)
+            self._blocks.give_back(block)
+            self._on_loop(lambda: self._budget.give_back(size_bytes))
