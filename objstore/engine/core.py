@@ -14,6 +14,7 @@ from objstore.config import BUCKETS_CACHED, MAX_KEY_BYTES, StoreConfig
 from objstore.engine.commit import Committer
 from objstore.engine.flush import FlushGate
 from objstore.engine.operation import Decision, Operation
+from objstore.engine.pool import submit_once
 from objstore.engine.sharing import Slots, SoleLock
 from objstore.engine.space import Space, reap_leases, release_quarantine
 from objstore.entropy import Entropy
@@ -80,7 +81,10 @@ class Core:
             if error is None:
                 done(outcome(records), None)
             elif isinstance(error, StoreFullError):
-                self.hash_pool().submit(again)
+                try:
+                    submit_once(self.hash_pool(), again)
+                except Exception:  # closed meanwhile, or no thread to be had
+                    done(None, error)
             else:
                 done(None, error)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 
 from blockdev import Buffer
+from objstore.engine.pool import submit_once
+
+_LOG = logging.getLogger("objstore.hash")
 
 THREAD_BYTES = 64 * 1024
 """Less than this is hashed sooner than another thread has begun."""
@@ -46,8 +50,11 @@ class HashQueue:
     MD5 is what a large object waits for.  While blocks are queued its thread goes from one
     to the next, and nobody has to be woken in between.  One thread calls the methods.
 
+    Should `update` fail, for want of memory perhaps, the digest is spoilt for good: what is
+    queued is let go of unhashed, `put` raises what it failed with, and so does `join`.
+
     Args:
-        update: of the hasher; must not raise.
+        update: of the hasher.
         limit: blocks that may wait; `put` waits while there are as many.
     """
 
@@ -58,32 +65,69 @@ class HashQueue:
         self._blocks: deque[tuple[memoryview, Use]] = deque()
         self._changed = threading.Condition()
         self._is_running = False
+        self._failure: BaseException | None = None
+        self._is_told = False
 
     def put(self, block: memoryview, use: Use) -> None:
-        """Queue `block`, which stays as it is until `use` ends; a small one may be hashed here."""
+        """Queue `block`, which stays as it is until `use` ends; a small one may be hashed here.
+
+        Raises:
+            Exception: what hashing this block or an earlier one failed with; or the pool
+                takes no more.  `block` is not queued.
+        """
         with self._changed:
+            self._raise_failure()
             if not self._is_running and len(block) < THREAD_BYTES:
-                self._update(block)
+                self._hash(block)
+                self._raise_failure()
                 return
             while len(self._blocks) >= self._limit:
                 self._changed.wait()
+            self._raise_failure()
             if not self._is_running:
-                self._pool.submit(self._run)
+                submit_once(self._pool, self._run)
                 self._is_running = True
             use.begin()
             self._blocks.append((block, use))
 
     def join(self) -> None:
-        """Wait until all that was queued has been hashed."""
+        """Wait until all that was queued has been hashed, or let go of.
+
+        Raises:
+            Exception: what hashing failed with, unless somebody was told of it already, who
+                gives the stream up: that waits here, too.
+        """
         with self._changed:
             while self._is_running:
                 self._changed.wait()
+            if not self._is_told:
+                self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            self._is_told = True
+            raise self._failure
 
     def _run(self) -> None:
         while (entry := self._next()) is not None:
             block, use = entry
+            try:
+                if self._failure is None:
+                    self._hash(block)
+            finally:
+                self._end(use)
+
+    def _hash(self, block: memoryview) -> None:
+        try:
             self._update(block)
+        except BaseException as error:
+            self._failure = error  # the thread goes on: it has the other blocks to let go of
+
+    def _end(self, use: Use) -> None:
+        try:
             use.end()
+        except Exception:
+            _LOG.exception("the owner of a block failed when told that it is free")
 
     def _next(self) -> tuple[memoryview, Use] | None:
         with self._changed:
