@@ -183,23 +183,34 @@ class Supervisor:
                 self._start(slot)
 
     def _start(self, slot: int) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            self._postpone(slot, error)
+            return
         self._tally.reset(slot)
         sys.stdout.flush()
         sys.stderr.flush()
-        # A worker that is told to stop before it has let go of the parent's handlers would
-        # count that as the parent does, and go on.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-        pid = os.fork()
+        try:
+            pid = _fork()
+        except OSError as error:
+            ours.close()
+            theirs.close()
+            self._postpone(slot, error)
+            return
         if pid == 0:
             ours.close()
             self._be_worker(slot, theirs)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
         theirs.close()
         ours.setblocking(False)
         worker = Worker(slot, pid, ours, self._clock.monotonic_ns())
         self._workers[slot] = worker
         self._selector.register(ours, selectors.EVENT_READ, worker)
+
+    def _postpone(self, slot: int, error: OSError) -> None:
+        """The system has no process or descriptor to give, for now."""
+        logger.warning("cannot start worker %d: %s", slot, error)
+        self._restart_ns[slot] = self._clock.monotonic_ns() + self._back_off(slot)
 
     def _be_worker(self, slot: int, channel: socket.socket) -> NoReturn:
         """The life of a worker; leaves without running anything of the parent's."""
@@ -328,9 +339,13 @@ class Supervisor:
         now_ns = self._clock.monotonic_ns()
         if now_ns - worker.started_ns >= STABLE_NS:
             self._backoff_ns[slot] = 0
-        self._restart_ns[slot] = now_ns + self._backoff_ns[slot]
-        doubled_ns = max(FIRST_BACKOFF_NS, self._backoff_ns[slot] * 2)
-        self._backoff_ns[slot] = min(doubled_ns, MAX_BACKOFF_NS)
+        self._restart_ns[slot] = now_ns + self._back_off(slot)
+
+    def _back_off(self, slot: int) -> int:
+        """How many nanoseconds to wait before the next start, which the one after doubles."""
+        backoff_ns = self._backoff_ns[slot]
+        self._backoff_ns[slot] = min(max(FIRST_BACKOFF_NS, backoff_ns * 2), MAX_BACKOFF_NS)
+        return backoff_ns
 
     def _stop(self) -> int:
         """Have the workers finish; kill those that do not in time, or at a second signal."""
@@ -360,3 +375,22 @@ class Supervisor:
             if worker is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, number)
+
+
+def _fork() -> int:
+    """`os.fork`, with the stop signals held back in the child.
+
+    A worker that is told to stop before it has let go of the parent's handlers would count
+    that as the parent does, and go on.
+
+    Raises:
+        OSError: there is no process to be had.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid != 0:  # also where there was none: the parent must still hear
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    return pid
