@@ -15,15 +15,13 @@ import os
 import threading
 from collections import Counter
 from pathlib import Path
-from struct import Struct
 
 from objstore.config import MAX_PROCESSES
 from objstore.errors import StoreUnavailableError
 
-_CELL = Struct("<Q")
+_CELL_BYTES = 8
 NO_READER = 2**64 - 1
-_CELLS = Struct(f"<{MAX_PROCESSES}Q")
-_WRITING_AT = MAX_PROCESSES * _CELL.size
+_WRITING_AT = MAX_PROCESSES * _CELL_BYTES
 _FILE_BYTES = _WRITING_AT + MAX_PROCESSES
 
 
@@ -42,6 +40,10 @@ class Slots:
         # once the file system is full.
         os.posix_fallocate(self._fd, 0, _FILE_BYTES)
         self._map = mmap.mmap(self._fd, _FILE_BYTES)
+        # Native numbers on their own alignment go to and from the map eight bytes at once.
+        # `struct` packs "<Q" byte by byte: another process could see half of a cell, a pin
+        # that is newer than the one it is to hold back.
+        self._cells = memoryview(self._map)[:_WRITING_AT].cast("Q")
         self._mutex = threading.Lock()
         self._pins: Counter[int] = Counter()
         for slot in range(MAX_PROCESSES):
@@ -50,24 +52,27 @@ class Slots:
                 self._publish(NO_READER)
                 self.note_writing(False)
                 return
-        self._map.close()
+        self._close_map()
         os.close(self._fd)
         raise StoreUnavailableError(f"{MAX_PROCESSES} processes have this store open; close one")
 
     def _try_lock(self, slot: int) -> bool:
         try:
-            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, _CELL.size, slot * _CELL.size)
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, _CELL_BYTES, slot * _CELL_BYTES)
         except OSError:
             return False
         return True
 
     def _unlock(self, slot: int) -> None:
-        fcntl.lockf(self._fd, fcntl.LOCK_UN, _CELL.size, slot * _CELL.size)
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, _CELL_BYTES, slot * _CELL_BYTES)
 
     def _publish(self, seq: int) -> None:
-        # A forked child has inherited the map, and readers that it may drop; not the slot.
-        if os.getpid() == self._pid:
-            _CELL.pack_into(self._map, self.slot * _CELL.size, seq)
+        if self._is_own():
+            self._cells[self.slot] = seq
+
+    def _is_own(self) -> bool:
+        """False in a forked child: it has inherited the map, and readers; not the slot."""
+        return os.getpid() == self._pid
 
     def pin(self, seq: int) -> None:
         """A reader begins that may see what was current when batch `seq` was the next.
@@ -90,7 +95,8 @@ class Slots:
 
     def note_writing(self, is_writing: bool) -> None:
         """Tell the others that this process begins, or has ended, to write a batch."""
-        self._map[_WRITING_AT + self.slot] = is_writing
+        if self._is_own():
+            self._map[_WRITING_AT + self.slot] = is_writing
 
     def is_written(self) -> bool:
         """Whether some process seems to be writing a batch: who commits now will wait.
@@ -113,7 +119,7 @@ class Slots:
     def oldest_pin(self) -> int:
         """The least pinned batch number of all living processes; NO_READER without any."""
         with self._mutex:
-            seqs: tuple[int, ...] = _CELLS.unpack_from(self._map)  # all at once: segments ask often
+            seqs = self._cells.tolist()  # all at once: segments ask often
             pinned = [(seq, slot) for slot, seq in enumerate(seqs) if 0 < seq < NO_READER]
             for seq, slot in sorted(pinned):
                 if slot == self.slot or self._is_alive(slot):
@@ -136,8 +142,12 @@ class Slots:
         with self._mutex:
             self._publish(NO_READER)
             self.note_writing(False)
-            self._map.close()
+            self._close_map()
         os.close(self._fd)
+
+    def _close_map(self) -> None:
+        self._cells.release()
+        self._map.close()
 
 
 class FileLock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -246,4 +247,62 @@ def test_writing_is_seen_by_others_and_forgotten_with_the_process(tmp_path: Path
     assert mine.is_written(), "nobody has looked yet"
     mine.forget_dead_writers()
     assert not mine.is_written()
+    mine.close()
+
+
+def test_a_forked_child_changes_nothing_of_its_parents_slot(tmp_path: Path) -> None:
+    """It has inherited a store that its parent goes on with."""
+    slots = Slots(tmp_path / "slots")
+    slots.pin(7)
+    slots.note_writing(True)
+    child = os.fork()
+    if child == 0:
+        slots.unpin(7)
+        slots.note_writing(False)
+        os._exit(0)
+    assert os.waitpid(child, 0) == (child, 0)
+    assert slots.is_written()
+    assert slots.oldest_pin() == 7
+    slots.unpin(7)
+    slots.close()
+
+
+STAMPS = """
+import sys
+from pathlib import Path
+from objstore.engine.sharing import Slots
+
+slots = Slots(Path(sys.argv[1]))
+low, high = 1, 2**56 + 2**40 + 2**24 + 2**8
+slots.pin(high)
+print(slots.slot, flush=True)
+while not sys.stdin.closed:
+    for _ in range(2000):
+        slots.pin(low)
+        slots.unpin(low)
+    print("more", flush=True)
+    if sys.stdin.read(1) != "g":
+        break
+"""
+
+
+def test_a_pin_is_never_seen_in_part(tmp_path: Path) -> None:
+    """Another process looks on while the oldest pin jumps between two numbers."""
+    path = tmp_path / "slots"
+    mine = Slots(path)
+    process = subprocess.Popen(
+        [sys.executable, "-c", STAMPS, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.readline()
+    for _ in range(20):
+        seen = {mine.oldest_pin() for _ in range(200)}
+        assert seen <= {1, 2**56 + 2**40 + 2**24 + 2**8}
+        process.stdin.write(b"g")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"more\n"
+    process.stdin.close()
+    assert process.wait(60) == 0
+    process.stdout.close()
     mine.close()
