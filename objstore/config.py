@@ -86,6 +86,9 @@ MAX_KEY_VERSIONS = 1000
 MAX_KEY_FILE_BYTES = 64 * MIB
 """Keys, their names, and generations of one key's material; what they may take in all."""
 
+MAX_KMS_BODY_BYTES = 256 * KIB
+"""Of a request to the KMS API; its longest member, a policy, has 128 KiB."""
+
 # The HTTP front: a connection's buffers.
 
 UNPARSED_BODY_BYTES = 64 * KIB

@@ -19,14 +19,16 @@ from starlette.types import Receive, Scope, Send
 
 from objstore.asgi.body import Bodies, WritableStore, own_exchange
 from objstore.asgi.exchange import ClientDisconnectedError
-from objstore.asgi.services import SHAPES, Services, make_faces
+from objstore.asgi.services import SHAPES, Services, make_faces, make_key_face
 from objstore.asgi.state import RequestIds
 from objstore.asgi.strand import Completions
 from objstore.auth.authenticator import Authenticator
 from objstore.auth.keys import Credentials, Identity, KeyStore, StaticKeyStore
+from objstore.aws.http import Face
 from objstore.aws.regions import Regions
 from objstore.config import MIB, ServerConfig
 from objstore.errors import StorePoisonedError
+from objstore.kms.service import LocalKeyService
 from objstore.s3.errors import to_response
 from objstore.s3.http import CommitPlan, Context, Request, Response, WritePlan
 from objstore.s3.operation import Operation
@@ -242,6 +244,7 @@ def make_app(
     base_domains: tuple[str, ...] = ("localhost",),
     on_poisoned: Callable[[], None] | None = None,
     regions: Regions | None = None,
+    key_service: LocalKeyService | None = None,
 ) -> ObjstoreApp:
     """An ASGI application that serves `store` (an open `ObjectStore`) over S3's protocol.
 
@@ -253,14 +256,18 @@ def make_app(
             reads go on, writes need the store to be opened anew.
         regions: block devices, for EC2's and EBS's APIs on the same port; they are the
             caller's to close.  None answers none of these APIs.
+        key_service: for KMS's API, likewise.
     """
     config = config or ServerConfig()
     keys = StaticKeyStore(credentials) if isinstance(credentials, Iterable) else credentials
     authenticator = Authenticator(keys, store.clock, region=region, skew_s=config.clock_skew_s)
     ctx = Context(store, store.clock, authenticator, region, config, base_domains)
     request_ids = RequestIds(store.entropy)
-    services = None
+    faces: dict[bytes, Face] = {}
     if regions is not None:
-        faces = make_faces(regions, keys, store.clock, config)
-        services = Services(faces, request_ids, config)
+        faces |= make_faces(regions, keys, store.clock, config)
+    if key_service is not None:
+        clock, entropy = store.clock, store.entropy
+        faces |= make_key_face(key_service, region, keys, clock, entropy, config)
+    services = Services(faces, request_ids, config) if faces else None
     return ObjstoreApp(S3Endpoint(ctx, request_ids, on_poisoned), services)

@@ -23,6 +23,7 @@ from objstore.aws.regions import Regions, UnknownRegionError
 from objstore.config import ServerConfig
 from objstore.entropy import SystemEntropy
 from objstore.errors import BucketExistsError, StoreError
+from objstore.kms.service import FOLDER_NAME, LocalKeyService
 from objstore.volumes.placement import Placement, PlacementError, place
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Settings:
 
     `placement`: the store's device; None for the one that it is on, or its own file.
     `snapshot_bucket`: where the regions keep the blocks of snapshots; empty for files.
+    `root_key_file`: of the key service; None for the folder of its keys.
     `credits`: what the burst bucket of its volume is to hold, instead of what it has.
     """
 
@@ -59,6 +61,7 @@ class Settings:
     placement: Placement | None = None
     credits: float | None = None
     snapshot_bucket: str = ""
+    root_key_file: Path | None = None
 
 
 def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None]) -> int:
@@ -191,6 +194,13 @@ def _serve_store(
         process.settle()
         on_ready()
 
+    key_service = LocalKeyService(
+        settings.data_dir / FOLDER_NAME,
+        store.clock,
+        store.entropy,
+        settings.root_key_file,
+        region=settings.region,
+    )
     app = make_app(
         store,
         [root_credentials(settings.access_key, settings.secret_key)],
@@ -199,10 +209,12 @@ def _serve_store(
         base_domains=settings.base_domains,
         on_poisoned=stop_poisoned,
         regions=regions,
+        key_service=key_service,
     )
     state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
     server = FrontServer(app, state, handoff=handoff, on_ready=ready, on_close=on_close)
     server.run([listener] if listener is not None else [])
+    key_service.close()
     if is_poisoned:
         return EXIT_POISONED
     return 0 if server.started else EXIT_NOT_STARTED

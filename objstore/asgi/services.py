@@ -1,4 +1,4 @@
-"""EC2 and EBS beside S3, on one port: told apart by the service that a request is signed for.
+"""EC2, EBS and KMS beside S3, on one port: told apart by the service that a request is signed for.
 
 A bucket may be called ``snapshots``, so the path alone says nothing: it only tells for
 which requests it is worth a look at the credential scope.
@@ -23,6 +23,9 @@ from objstore.aws.regions import Regions
 from objstore.config import ServerConfig
 from objstore.ebs.face import EbsFace
 from objstore.ec2.face import Ec2Face
+from objstore.entropy import Entropy
+from objstore.kms.service import LocalKeyService
+from objstore.kms_api.face import KmsFace
 from objstore.s3.errors import S3Error
 
 SHAPES = frozenset((b"", b"/", b"/snapshots"))
@@ -37,6 +40,19 @@ def make_faces(
     ec2 = Ec2Face(regions, keys, clock, max_body_bytes=config.max_xml_body_bytes, skew_s=skew_s)
     ebs = EbsFace(regions, keys, clock, max_body_bytes=config.max_block_body_bytes, skew_s=skew_s)
     return {b"ec2": ec2, b"ebs": ebs}
+
+
+def make_key_face(
+    service: LocalKeyService,
+    region: str,
+    keys: KeyStore,
+    clock: Clock,
+    entropy: Entropy,
+    config: ServerConfig,
+) -> dict[bytes, Face]:
+    """The face of the key service, by its name in credential scopes."""
+    face = KmsFace(service, region, keys, clock, entropy, skew_s=config.clock_skew_s)
+    return {b"kms": face}
 
 
 class BodyPlaces:

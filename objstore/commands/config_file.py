@@ -26,6 +26,7 @@ OPTIONS: Final[Mapping[str, type]] = {
     "device": str,
     "credits": int,
     "snapshot_bucket": str,
+    "root_key_file": str,
 }
 """Every option of the command but the file itself, and what TOML calls its type."""
 

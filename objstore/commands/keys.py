@@ -17,11 +17,9 @@ from blockdev.commands.output import human_time, print_json, print_table
 from objstore.entropy import SystemEntropy
 from objstore.errors import StoreError
 from objstore.kms.model import KeyInfo
-from objstore.kms.service import DEFAULT_REGION, LocalKeyService
+from objstore.kms.service import DEFAULT_REGION, FOLDER_NAME, LocalKeyService
 
 ROOT_KEY_VARIABLE: Final = "OBJSTORE_KMS_ROOT_KEY_FILE"
-FOLDER_NAME: Final = "kms"
-"""In the store's folder: the key file, its lock, and the root key unless that is elsewhere."""
 
 _DONE, _REFUSED = 0, 1
 _NS_PER_MS: Final = 1_000_000

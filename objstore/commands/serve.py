@@ -1,4 +1,4 @@
-"""`objstore serve`: the S3 endpoint over a folder, with EC2's and EBS's APIs on its port."""
+"""`objstore serve`: the S3 endpoint over a folder, with EC2's, EBS's and KMS's APIs on its port."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from objstore.commands.credentials import (
     RootKeys,
     root_keys,
 )
+from objstore.commands.keys import ROOT_KEY_VARIABLE, root_key_path
 from objstore.config import ServerConfig
 from objstore.entropy import SystemEntropy
 from objstore.volumes.device_spec import FORMS, OwnFile
@@ -93,6 +94,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="",
         metavar="NAME",
         help="bucket of this store that the blocks of snapshots are kept in (files)",
+    )
+    parser.add_argument(
+        "--root-key-file",
+        type=Path,
+        metavar="PATH",
+        help="the root key of encryption, such as a mounted secret "
+        f"(${ROOT_KEY_VARIABLE}, else DATA_DIR/kms/root.key)",
     )
     add_config_option(parser)
     parser.set_defaults(run=run)
@@ -197,6 +205,7 @@ def _serve(
         placement=placement,
         credits=arguments.credits,
         snapshot_bucket=arguments.snapshot_bucket,
+        root_key_file=root_key_path(arguments.root_key_file, os.environ),
     )
     url = url_of(listener)
     is_announced = False

@@ -130,10 +130,10 @@ def remove_alias(document: Document, name: str) -> Document:
 
     Raises:
         KeyNotFoundError: no such alias.
-        InvalidArgumentError: one of those that AWS keeps for itself.
+        KeyStateError: one of those that AWS keeps for itself.
     """
     if name.startswith(_RESERVED):
-        raise InvalidArgumentError(f"{name} is not for anybody to remove", "AliasName", name)
+        raise KeyStateError(f"{name} is not for anybody to remove")
     kept = tuple(alias for alias in document.aliases if alias.name != name)
     if len(kept) == len(document.aliases):
         raise KeyNotFoundError(f"there is no alias {name!r}")

@@ -35,6 +35,8 @@ from objstore.kms.ring import KeyRing
 DEFAULT_REGION: Final = "us-east-1"
 DEFAULT_ACCOUNT: Final = "000000000000"
 YEAR_DAYS: Final = 365
+FOLDER_NAME: Final = "kms"
+"""In a store's folder: the key file, its lock, and the root key unless that is elsewhere."""
 
 _OWN_DESCRIPTION: Final = "The store's own key, for SSE-S3"
 _S3_DESCRIPTION: Final = "For SSE-KMS where no key is named"
@@ -203,7 +205,7 @@ class LocalKeyService:
 
         Raises:
             KeyNotFoundError
-            InvalidArgumentError: one that is not for anybody to remove.
+            KeyStateError: one that is not for anybody to remove.
         """
         changes.remove_alias(self._keeper.current().document, alias)  # or nothing is made for it
         self._keeper.change(lambda old, make: changes.remove_alias(old, alias))

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from blockdev.clock import SystemClock
-from objstore.cli import main
+from objstore.asgi.app import make_app, root_credentials
+from objstore.cli import main, make_parser
+from objstore.commands.config_file import load
 from objstore.commands.keys import ROOT_KEY_VARIABLE, root_key_path
 from objstore.entropy import SystemEntropy
 from objstore.kms.service import LocalKeyService
+from tests.stores import StoreFactory
 
 ARN = r"arn:aws:kms:us-east-1:000000000000:key/[0-9a-f-]{36}"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
@@ -140,6 +143,34 @@ def test_which_root_key_counts() -> None:
     assert root_key_path(asked, environ) == asked
     assert root_key_path(None, environ) == Path("named")
     assert root_key_path(None, {ROOT_KEY_VARIABLE: ""}) is root_key_path(None, {}) is None
+
+
+def test_the_server_is_told_where_the_root_key_is(tmp_path: Path) -> None:
+    assert make_parser().parse_args(["serve"]).root_key_file is None
+    asked = make_parser().parse_args(["serve", "--root-key-file", "/media/root.key"])
+    assert asked.root_key_file == Path("/media/root.key")
+    config = tmp_path / "config.toml"
+    config.write_text('root_key_file = "/run/secrets/root.key"')
+    assert load(config) == {"root_key_file": "/run/secrets/root.key"}
+
+
+def test_an_application_may_have_keys_without_regions(
+    command: Command, store_factory: StoreFactory
+) -> None:
+    store = store_factory()
+    credentials = [root_credentials("AKID", "secret key")]
+
+    def claimed_by(service: str, **options: Any) -> bool:
+        app = make_app(store, credentials, **options)
+        scope = {
+            "headers": [(b"authorization", b"/us-east-1/%b/aws4_request" % service.encode())],
+            "query_string": b"",
+        }
+        return app._services is not None and app._services.face_of(scope) is not None
+
+    assert claimed_by("kms", key_service=command.service())
+    assert not claimed_by("ec2", key_service=command.service())
+    assert not claimed_by("kms")
 
 
 def test_what_is_refused(command: Command) -> None:

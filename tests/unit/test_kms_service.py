@@ -110,7 +110,7 @@ def test_the_key_of_s3_is_made_at_first_use(keys: Keys, service: LocalKeyService
         service.set_rotation(arn, 0)
     with pytest.raises(KeyStateError, match="managed by the service"):
         service.create_alias("alias/mine", arn)
-    with pytest.raises(InvalidArgumentError, match="not for anybody to remove"):
+    with pytest.raises(KeyStateError, match="not for anybody to remove"):
         service.delete_alias("alias/aws/s3")
 
 

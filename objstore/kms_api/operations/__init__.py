@@ -1,0 +1,1 @@
+"""The operations of the KMS API, a file for each family."""
