@@ -174,6 +174,19 @@ def expect(connection: sqlite3.Connection, snapshot_id: str, total_blocks: int) 
     )
 
 
+def captured(
+    connection: sqlite3.Connection, snapshot_id: str, *, stored_only: bool = False
+) -> Iterator[Change]:
+    """What a pending snapshot changes of its base, in order of the index; None for zeroes."""
+    rows = connection.execute(
+        "SELECT block_index, digest FROM snap_captured"
+        " WHERE snapshot_id = ? AND stored >= ? ORDER BY block_index",
+        (snapshot_id, int(stored_only)),
+    )
+    for index, digest in rows:
+        yield index, digest or None
+
+
 def complete(
     connection: sqlite3.Connection, snapshot_id: str, base: Readable | None, blocks: int
 ) -> None:
@@ -360,16 +373,50 @@ def unneeded(connection: sqlite3.Connection, limit: int) -> list[bytes]:
     return [row[0] for row in rows]
 
 
-def mark_gone(connection: sqlite3.Connection, digests: Iterable[bytes]) -> None:
-    """Their files are removed, if not yet durably so."""
+def new_sweep(connection: sqlite3.Connection) -> int:
+    """A number for one sweep, other than that of any other process or time; never 0."""
+    return int(connection.execute("SELECT random() | 1").fetchone()[0])
+
+
+def mark_gone(connection: sqlite3.Connection, digests: Iterable[bytes], sweep: int) -> None:
+    """Their files are removed by this sweep, if not yet durably so."""
     connection.executemany(
-        "UPDATE snap_blocks SET gone = 1 WHERE digest = ?", [(digest,) for digest in digests]
+        "UPDATE snap_blocks SET gone = ? WHERE digest = ?", [(sweep, digest) for digest in digests]
     )
 
 
-def forget_gone(connection: sqlite3.Connection) -> None:
-    """What was removed is removed durably; a block that somebody needs again is not forgotten."""
-    connection.execute("DELETE FROM snap_blocks WHERE refs = 0 AND gone = 1")
+def forget_gone(connection: sqlite3.Connection, sweep: int) -> None:
+    """What this sweep removed is removed durably.
+
+    A block that somebody needs again is not forgotten; nor is what another sweep has removed
+    and not synced yet: a power loss would bring its file back, and no row would know of it.
+    """
+    connection.execute("DELETE FROM snap_blocks WHERE refs = 0 AND gone = ?", (sweep,))
+
+
+def sweep_again(connection: sqlite3.Connection, sweep: int | None = None) -> None:
+    """What this sweep removed (None: any) may not be gone durably: remove it once more.
+
+    If another process is at it still, it is removed twice, which does no harm.
+    """
+    connection.execute(
+        "UPDATE snap_blocks SET gone = 0 WHERE refs = 0 AND gone <> 0 AND gone = coalesce(?, gone)",
+        (sweep,),
+    )
+
+
+def adopt(connection: sqlite3.Connection, digests: Iterable[bytes]) -> None:
+    """These blocks may be in the store: those that nobody knows of are to be swept."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO snap_blocks (digest, refs) VALUES (?, 0)",
+        [(digest,) for digest in digests],
+    )
+
+
+def are_known(connection: sqlite3.Connection, digests: Iterable[bytes]) -> bool:
+    """Whether there is a row for each of these blocks."""
+    query = "SELECT 1 FROM snap_blocks WHERE digest = ?"
+    return all(connection.execute(query, (digest,)).fetchone() for digest in digests)
 
 
 def _add_refs(connection: sqlite3.Connection, deltas: Iterable[tuple[int, bytes]]) -> None:

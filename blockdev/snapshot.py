@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
+from xxhash import xxh3_128
+
 from blockdev import refs, snapshot_check, snapshot_copy, snapshot_usage
-from blockdev.block_codec import ZERO_BLOCK, digest_of, is_zero
+from blockdev.block_codec import DIGEST_BYTES, ZERO_BLOCK, digest_of, is_zero
 from blockdev.blocks import BlockStore
 from blockdev.database import Database
 from blockdev.device import Buffer
-from blockdev.draft import Draft
+from blockdev.draft import Draft, Step
 from blockdev.errors import DeviceError
-from blockdev.map_writer import abandoned, write_map
+from blockdev.map_writer import Change, abandoned, write_map
 from blockdev.model import SnapshotUsage
 from blockdev.snapshot_map import SnapshotMap, diff
 from blockdev.snapshot_status import MapStatus, statuses
@@ -33,6 +35,8 @@ SCHEMA: Final = refs.SCHEMA
 
 PUT_THREADS: Final = 2
 """Hashing, compression and writing let go of the GIL: as many blocks are on the way at once."""
+
+_NO_DIGEST: Final = bytes(DIGEST_BYTES)
 
 SWEEP_BLOCKS: Final = 64
 """Blocks removed in one transaction, which keeps all others waiting."""
@@ -250,6 +254,7 @@ class SnapshotStore:
             for path in self._maps.glob("*.map"):
                 if path.stem not in known:
                     path.unlink(missing_ok=True)
+            refs.sweep_again(connection)
         for path in abandoned(self._maps):
             path.unlink(missing_ok=True)
         self.tidy()
@@ -308,6 +313,12 @@ class SnapshotStore:
         self._blocks.sync()
         return sizes
 
+    def adopt(self, digests: Sequence[bytes]) -> None:
+        """Remove those of these blocks that nobody knows of; see `Draft.store_noted`."""
+        with self.transaction() as connection:
+            refs.adopt(connection, digests)
+        self.tidy()
+
     def get_blocks(self, digests: Sequence[bytes]) -> list[bytes]:
         """Read blocks in parallel, verified."""
         return list(self._pool.map(self._blocks.get, digests))
@@ -329,10 +340,14 @@ class SnapshotStore:
             ).fetchone()
         return base_id, size_bytes
 
-    def complete(self, draft: Draft) -> None:
-        """Write the map of a pending snapshot, and then its rows; see `Draft.complete`."""
+    def complete(self, draft: Draft, check: Step | None = None) -> None:
+        """Write the map of a pending snapshot, and then its rows; see `Draft.complete`.
+
+        One caller at a time for each snapshot.
+        """
         snapshot_id = draft.snapshot_id
         base_id, size_bytes = self.pending_row(snapshot_id)
+        in_map = _Fingerprint()
         with contextlib.ExitStack() as opened:
             base = None
             if base_id:
@@ -342,8 +357,11 @@ class SnapshotStore:
                     raise ValueError(f"the base {base_id} is not completed") from None
             opened.callback(self._drop_unused_map, snapshot_id)
             path = self._map_path(snapshot_id)
-            blocks = write_map(path, size_bytes=size_bytes, base=base, changes=draft.entries())
+            changes = in_map.of(draft.entries())
+            blocks = write_map(path, size_bytes=size_bytes, base=base, changes=changes)
             with self.transaction() as connection:
+                if check is not None:
+                    _check_unchanged(connection, snapshot_id, in_map, check)
                 refs.complete(connection, snapshot_id, base, blocks)
         self.tidy()
 
@@ -388,20 +406,66 @@ class SnapshotStore:
         Files go inside a transaction: whoever captures such a block waits for it, finds the
         file gone, and puts it anew.  Rows go when the files are durably gone.
         """
-        swept = False
-        while True:
-            with self.transaction() as connection:
-                digests = refs.unneeded(connection, SWEEP_BLOCKS)
-                for digest in digests:
-                    self._blocks.delete(digest)
-                refs.mark_gone(connection, digests)
-            if not digests:
-                break
-            swept = True
-        if swept:
-            self._blocks.sync()
         with self.transaction() as connection:
-            refs.forget_gone(connection)
+            sweep = refs.new_sweep(connection)
+            digests = self._remove_blocks(connection, sweep)
+        if not digests:
+            return
+        try:
+            while digests:
+                with self.transaction() as connection:
+                    digests = self._remove_blocks(connection, sweep)
+            self._blocks.sync()
+        except DeviceError:
+            with self.transaction() as connection:
+                refs.sweep_again(connection, sweep)
+            raise
+        with self.transaction() as connection:
+            refs.forget_gone(connection, sweep)
+
+    def _remove_blocks(self, connection: sqlite3.Connection, sweep: int) -> list[bytes]:
+        """Remove a few that nothing refers to; which."""
+        digests = refs.unneeded(connection, SWEEP_BLOCKS)
+        for digest in digests:
+            self._blocks.delete(digest)
+        refs.mark_gone(connection, digests, sweep)
+        return digests
+
+
+class _Fingerprint:
+    """Tells whether two walks over the blocks of a pending snapshot saw the same."""
+
+    def __init__(self) -> None:
+        self._hash = xxh3_128()
+
+    def of(self, changes: Iterable[Change]) -> Iterator[Change]:
+        """Walk on, and take note."""
+        for index, digest in changes:
+            self._hash.update(index.to_bytes(8, "little") + (digest or _NO_DIGEST))
+            yield index, digest
+
+    @property
+    def value(self) -> int:
+        """Of all that was walked over."""
+        return self._hash.intdigest()
+
+
+def _check_unchanged(
+    connection: sqlite3.Connection, snapshot_id: str, in_map: _Fingerprint, check: Step
+) -> None:
+    """Look at what was put, in the transaction after which no more is.
+
+    Raises:
+        NotPendingError: it was cancelled meanwhile.
+        ValueError: it is not what is in the map.
+    """
+    refs.require_pending(connection, snapshot_id)
+    check(connection)
+    now = _Fingerprint()
+    for _ in now.of(refs.captured(connection, snapshot_id)):
+        pass
+    if now.value != in_map.value:
+        raise ValueError(f"{snapshot_id}: blocks were put while it was completed; try again")
 
 
 def _ignore(_blocks: int) -> None:

@@ -7,7 +7,6 @@ what a snapshot does not hold reads as zero and is not listed.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -19,6 +18,7 @@ from blockdev.region.base import Surroundings
 from blockdev.region.captures import TIMED_OUT
 from blockdev.region.copies import COPIED_VOLUME
 from blockdev.region.database import Connection
+from blockdev.region.direct_counting import DirectPut, seal
 from blockdev.region.direct_errors import (
     as_direct_errors,
     internal,
@@ -37,6 +37,9 @@ TIMEOUT_MINUTES: Final = (10, 4320)
 
 MAX_SIZE_GIB: Final = 65_536
 """StartSnapshot, VolumeSize [B]: "The maximum size is 65536 GiB (64 TiB)"."""
+
+COMPLETE_LOCK: Final = "complete.lock"
+"""The file whose lock who completes a snapshot holds."""
 
 _MINUTE_NS: Final = 60 * 10**9
 
@@ -116,24 +119,18 @@ class DirectVerbs(DirectReads):
         row = self._writable(snapshot_id)
         if not 0 <= index < row["volume_size_gib"] * GIB // SNAPSHOT_BLOCK_BYTES:
             raise invalid("INVALID_BLOCK", f"The snapshot has no block {index}.")
-        sha256 = hashlib.sha256(data).digest()
-        with self._putting((snapshot_id, index), sha256):
+        put = DirectPut(snapshot_id, index, data)
+        with self._putting((snapshot_id, index), put.sha256):
             try:
-                self._store.draft(snapshot_id).put(index, data)
+                self._store.draft(snapshot_id).put(
+                    *(index, data),
+                    noted=put.note,
+                    stored=lambda connection: put.count(connection, self._clock.now_ns()),
+                )
             except (NotPendingError, KeyError) as error:
                 raise not_writable(snapshot_id) from error
             except DeviceError as error:
                 raise internal(error) from error
-        with self._write() as (connection, now_ns):
-            connection.execute(
-                "INSERT OR REPLACE INTO direct_blocks SELECT snapshot_id, ?, ? FROM snapshots"
-                " WHERE snapshot_id = ?",
-                (index, sha256, snapshot_id),
-            )
-            connection.execute(
-                "UPDATE snapshots SET last_put_ns = ? WHERE snapshot_id = ?",
-                (now_ns, snapshot_id),
-            )
 
     def complete_snapshot(
         self, snapshot_id: str, changed_blocks_count: int, checksum: bytes | None = None
@@ -145,37 +142,31 @@ class DirectVerbs(DirectReads):
 
         Raises:
             ServiceError: as `put_snapshot_block`; INVALID_PARAMETER_VALUE where count or
-                checksum do not match what was written: the snapshot stays as it is.
+                checksum do not match what was written, InternalServerException also where a
+                block is being written: the snapshot stays as it is.
         """
+        # One at a time, also of those for the same snapshot: a client that got no answer asks
+        # again while the first call is at work, and both would write the map.
+        with self._alone(COMPLETE_LOCK):
+            return self._complete(snapshot_id, changed_blocks_count, checksum)
+
+    # How they are done.
+
+    def _complete(self, snapshot_id: str, blocks: int, checksum: bytes | None) -> str:
         row = self._find_direct(snapshot_id)
         if self._state_of(snapshot_id) == "completed" and row["kind"] == "direct":
             return "completed"  # asked for again: its answer was lost
         self._writable(snapshot_id)
-        with self._read() as (connection, _):
-            written = connection.execute(
-                "SELECT sha256 FROM direct_blocks WHERE snapshot_id = ? ORDER BY block_index",
-                (snapshot_id,),
-            ).fetchall()
-        if len(written) != changed_blocks_count:
-            raise invalid(
-                "INVALID_PARAMETER_VALUE",
-                f"{len(written)} blocks were written, not {changed_blocks_count}.",
-            )
-        linear = hashlib.sha256(b"".join(one["sha256"] for one in written)).digest()
-        if checksum is not None and checksum != linear:
-            raise invalid("INVALID_PARAMETER_VALUE", "The checksum does not match the blocks.")
         try:
-            self._store.draft(snapshot_id).complete()
+            self._store.draft(snapshot_id).complete(
+                lambda connection: seal(connection, snapshot_id, blocks, checksum)
+            )
         except NotPendingError as error:
             raise not_writable(snapshot_id) from error
         except (DeviceError, ValueError) as error:
             raise internal(error) from error
         self._note_completions()
-        with self._database.write() as connection:
-            connection.execute("DELETE FROM direct_blocks WHERE snapshot_id = ?", (snapshot_id,))
         return "completed"
-
-    # How they are done.
 
     def _parent(
         self, connection: Connection, now_ns: int, parent_id: str, size_gib: int
