@@ -11,6 +11,7 @@ from typing import Final
 from blockdev.device import BlockDevice
 from blockdev.errors import DeviceOpenError
 from blockdev.file import FileDevice
+from blockdev.map_writer import sync_folder
 from blockdev.snapshot import SnapshotStore
 from blockdev.volume_map import MAP_BYTES, VolumeMap, read_header
 
@@ -29,6 +30,12 @@ def create_files(
         contextlib.closing(FileDevice.open(folder / MAP_NAME, size_bytes=MAP_BYTES)) as map_device,
     ):
         format_volume(map_device, size_bytes, volume, store, origin_id)
+    with as_open_error(folder):
+        # The devices have synced their own names, in `folder`.  Its name, and that of the folder
+        # of all volumes, are made durable always and not only by whoever made them: that may
+        # have been a process that was killed before it came to this.
+        sync_folder(folder.parent)
+        sync_folder(folder.parent.parent)
 
 
 def format_volume(
