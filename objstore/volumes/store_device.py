@@ -241,9 +241,9 @@ def _attached(region: Region, placement: Placement) -> str:
     volume_id = placement.volume_id
     volume = region.describe_volume(volume_id)
     if not volume.attachments:
-        instance = _launch(region, volume.zone, INSTANCE_TYPE, [], "")
-        region.attach_volume(volume_id, instance.instance_id, DEVICE_NAME)
-        return instance.instance_id
+        instance_id = _replacement(region, placement, volume.zone)
+        region.attach_volume(volume_id, instance_id, DEVICE_NAME)
+        return instance_id
     several = [one.instance_id for one in volume.attachments]
     states = {one.instance_id: one.state for one in region.describe_instances(several)}
     for instance_id in several:
@@ -251,6 +251,24 @@ def _attached(region: Region, placement: Placement) -> str:
             return instance_id
     region.start_instances(several[:1])
     return several[0]
+
+
+def _replacement(region: Region, placement: Placement, zone: str) -> str:
+    """An instance, running, to attach the volume to in place of the one that is noted.
+
+    It is made under a token that says which one it replaces, so that a start after one that
+    was killed before the attachment finds it.  If that was terminated since, or has another
+    volume in its place, it is replaced in turn: each round meets another instance.
+    """
+    replaced_id = placement.instance_id
+    while True:
+        token = f"objstore-{placement.volume_id}-{replaced_id}"
+        instance = _launch(region, zone, INSTANCE_TYPE, [], token)
+        taken = {attachment.device for attachment in instance.attachments}
+        if instance.state in ("pending", "running", "stopped") and DEVICE_NAME not in taken:
+            region.start_instances([instance.instance_id])  # does nothing while it runs
+            return instance.instance_id
+        replaced_id = instance.instance_id
 
 
 # A disk inside an instance.
