@@ -35,7 +35,7 @@ def refuse(error: BaseException) -> Callable[..., int]:
     return call
 
 
-def held_back() -> set[int]:
+def held_back() -> set[signal.Signals]:
     return STOP_SIGNALS & signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
