@@ -3,9 +3,11 @@
 Digests are raw big-endian bytes here and base64 on the wire.  An object made of parts
 has one of two types of checksum: COMPOSITE, the checksum of the parts' digests with
 ``-`` and the number of parts, or FULL_OBJECT, that of all its bytes.  The latter comes
-from the CRCs of the parts without reading them again; hashes cannot be joined like that.
+from the CRCs of the parts without reading them again; hashes cannot be joined like that,
+so S3 offers FULL_OBJECT for the CRCs alone, "not for other algorithms, such as SHA and
+MD5".  What the five algorithms of 2026 may be follows from the same rule.
 
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import xxhash
 from awscrt import checksums as crt
 
 from blockdev.device import Buffer
@@ -32,7 +35,10 @@ DEFAULT_ALGORITHM = "CRC64NVME"
 
 
 class Hasher(Protocol):
-    """A digest under way.  `update` lets other threads run while it works on large pieces."""
+    """A digest under way.  `update` lets other threads run while it works on large pieces.
+
+    `digest` is canonical: big-endian, also of the XXH family, which computes in little-endian.
+    """
 
     def update(self, data: Buffer, /) -> object: ...
     def digest(self) -> bytes: ...
@@ -104,19 +110,23 @@ ALGORITHMS: dict[str, Algorithm] = {
         _crc("CRC64NVME", 8, crt.crc64nvme, crt.combine_crc64nvme, (FULL_OBJECT,)),
         _hash("SHA1", lambda: hashlib.sha1(usedforsecurity=False)),
         _hash("SHA256", hashlib.sha256),
+        _hash("SHA512", hashlib.sha512),
+        _hash("MD5", lambda: hashlib.md5(usedforsecurity=False)),
+        # With the seed 0 and the default secret, as the SDKs (awscrt) compute them.
+        _hash("XXHASH64", xxhash.xxh64),
+        _hash("XXHASH3", xxhash.xxh3_64),
+        _hash("XXHASH128", xxhash.xxh3_128),
     )
 }
 BY_HEADER: dict[str, Algorithm] = {algorithm.header: algorithm for algorithm in ALGORITHMS.values()}
 
 
 def new_hasher(name: str) -> Hasher:
-    """Start a digest: one of `ALGORITHMS`, or MD5.
+    """Start a digest, one of `ALGORITHMS`.
 
     Raises:
         KeyError: there is no such algorithm.
     """
-    if name == "MD5":
-        return hashlib.md5(usedforsecurity=False)
     return ALGORITHMS[name].new()
 
 

@@ -1,4 +1,7 @@
-"""The checksums that S3 knows, as it writes them, computed apart from the server's code."""
+"""The checksums that S3 knows, as it writes them, computed apart from the server's code.
+
+The XXH family comes from the library of AWS's SDKs here and from python-xxhash in the server.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Callable
+
+from awscrt.checksums import XXHash
 
 
 def _reflected_table(polynomial: int) -> list[int]:
@@ -53,10 +58,40 @@ def sha256(data: bytes) -> str:
     return _base64(hashlib.sha256(data).digest())
 
 
+def sha512(data: bytes) -> str:
+    return _base64(hashlib.sha512(data).digest())
+
+
+def md5(data: bytes) -> str:
+    return _base64(hashlib.md5(data).digest())
+
+
+def _crt(hasher: XXHash, data: bytes) -> str:
+    hasher.update(data)
+    return _base64(hasher.finalize())
+
+
+def xxhash64(data: bytes) -> str:
+    return _crt(XXHash.new_xxhash64(), data)
+
+
+def xxhash3(data: bytes) -> str:
+    return _crt(XXHash.new_xxhash3_64(), data)
+
+
+def xxhash128(data: bytes) -> str:
+    return _crt(XXHash.new_xxhash3_128(), data)
+
+
 DIGESTS: dict[str, Callable[[bytes], str]] = {
     "CRC32": crc32,
     "CRC32C": crc32c,
     "CRC64NVME": crc64nvme,
     "SHA1": sha1,
     "SHA256": sha256,
+    "SHA512": sha512,
+    "MD5": md5,
+    "XXHASH64": xxhash64,
+    "XXHASH3": xxhash3,
+    "XXHASH128": xxhash128,
 }

@@ -13,23 +13,24 @@ import pytest
 from tests.clients.digests import DIGESTS
 from tests.clients.endpoint import Endpoint
 from tests.clients.errors import refused
+from tests.golden import checksums as golden
 
 KIB = 1024
 PLACES = ["header", "trailer"]
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "expected"),
-    [
-        ("CRC32", "cbf43926"),
-        ("CRC32C", "e3069283"),
-        ("CRC64NVME", "ae8b14860a799888"),
-        ("SHA1", "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
-        ("SHA256", "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
-    ],
-)
-def test_the_check_values_of_the_catalogues(algorithm: str, expected: str) -> None:
-    assert base64.b64decode(DIGESTS[algorithm](b"123456789")).hex() == expected
+@pytest.mark.parametrize("algorithm", DIGESTS)
+@pytest.mark.parametrize("label", ["empty", "a", "123456789"])
+def test_the_check_values_of_the_catalogues(algorithm: str, label: str) -> None:
+    digest = base64.b64decode(DIGESTS[algorithm](golden.INPUTS[label]))
+    assert digest.hex() == golden.DIGESTS[algorithm][label]
+
+
+def asking_for(algorithm: str, body: bytes) -> dict[str, str]:
+    """Parameters that have a checksum sent: botocore computes any but an MD5."""
+    if algorithm == "MD5":
+        return {"ChecksumMD5": DIGESTS["MD5"](body)}
+    return {"ChecksumAlgorithm": algorithm}
 
 
 def _into_trailer(params: dict[str, Any], **_: Any) -> None:
@@ -52,8 +53,15 @@ def client(endpoint: Endpoint) -> Callable[[str], Any]:
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 100 * KIB, 400 * KIB])
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("algorithm", DIGESTS)
+@pytest.mark.parametrize(
+    ("algorithm", "place"),
+    [
+        (algorithm, place)
+        for algorithm in DIGESTS
+        for place in PLACES
+        if (algorithm, place) != ("MD5", "trailer")  # botocore sends none there
+    ],
+)
 def test_stored_and_returned(
     client: Callable[[str], Any],
     bucket: str,
@@ -66,7 +74,7 @@ def test_stored_and_returned(
     body = random.Random(seed).randbytes(size_bytes)
     name = f"Checksum{algorithm}"
     expected = DIGESTS[algorithm](body)
-    put = s3.put_object(Bucket=bucket, Key="k", Body=body, ChecksumAlgorithm=algorithm)
+    put = s3.put_object(Bucket=bucket, Key="k", Body=body, **asking_for(algorithm, body))
     assert (put[name], put["ChecksumType"]) == (expected, "FULL_OBJECT")
     assert put["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
     got = s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
@@ -112,7 +120,7 @@ def test_a_wrong_checksum_in_a_header(
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"old"
 
 
-@pytest.mark.parametrize("algorithm", DIGESTS)
+@pytest.mark.parametrize("algorithm", [name for name in DIGESTS if name != "MD5"])
 @pytest.mark.parametrize("size_bytes", [4, 400 * KIB])
 def test_a_wrong_checksum_in_a_trailer(
     client: Callable[[str], Any], bucket: str, algorithm: str, size_bytes: int

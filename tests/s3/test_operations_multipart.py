@@ -8,7 +8,7 @@ import hashlib
 import pytest
 
 from objstore.config import MAX_PART_BYTES
-from objstore.s3.checksums import digest_of
+from objstore.s3.checksums import ALGORITHMS, digest_of
 from tests.s3.harness import ROOT, S3, Reply, backend, checksum  # noqa: F401
 
 PARTS = [b"a" * 100, b"b" * 100, b"c" * 7]
@@ -219,7 +219,7 @@ def test_abort(s3: S3) -> None:
 # Checksums
 
 
-@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "SHA1", "SHA256"])
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "CRC64NVME"])
 def test_composite_checksums(s3: S3, algorithm: str) -> None:
     upload_id = create(s3, x_amz_checksum_algorithm=algorithm)
     parts = upload_all(s3, upload_id, algorithm)
@@ -265,6 +265,59 @@ def test_an_upload_says_which_checksum_it_has(s3: S3) -> None:
     assert reply.headers["x-amz-checksum-algorithm"] == "SHA256"
     assert reply.headers["x-amz-checksum-type"] == "COMPOSITE"
     assert "x-amz-checksum-type" not in s3("POST", "/bucket/key", query="uploads").headers
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("kind", ["COMPOSITE", "FULL_OBJECT"])
+def test_uploads_of_every_algorithm_and_type(s3: S3, algorithm: str, kind: str) -> None:
+    headers = {"x-amz-checksum-algorithm": algorithm.lower(), "x-amz-checksum-type": kind.lower()}
+    reply = s3("POST", "/bucket/key", query="uploads", headers=headers)
+    kinds = {"CRC64NVME": ["FULL_OBJECT"], "CRC32": None, "CRC32C": None}.get(
+        algorithm, ["COMPOSITE"]
+    )
+    if kinds is None or kind in kinds:
+        assert reply.headers["x-amz-checksum-algorithm"] == algorithm
+        assert reply.headers["x-amz-checksum-type"] == kind
+        return
+    assert (reply.status, reply.code) == (400, "InvalidRequest")
+    assert reply.text("Message") == (
+        f"The {kind} checksum type cannot be used with the {algorithm.lower()} checksum algorithm."
+    )
+
+
+@pytest.mark.parametrize("algorithm", ["SHA512", "MD5", "XXHASH128"])
+def test_a_composite_checksum_given_at_the_end(s3: S3, algorithm: str) -> None:
+    upload_id = create(s3, x_amz_checksum_algorithm=algorithm)
+    tag, header = f"Checksum{algorithm}", f"x-amz-checksum-{algorithm.lower()}"
+    sums = [f"<{tag}>{checksum(algorithm, part)}</{tag}>" for part in PARTS]
+    body = document(upload_all(s3, upload_id, algorithm), sums)
+    wrong = complete(s3, upload_id, body, **{header: checksum(algorithm, WHOLE) + "-3"})
+    assert (wrong.status, wrong.code) == (400, "BadDigest")
+    assert algorithm in (wrong.text("Message") or "")
+    digests = b"".join(digest_of(algorithm, part) for part in PARTS)
+    right = base64.b64encode(digest_of(algorithm, digests)).decode() + "-3"
+    assert complete(s3, upload_id, body, **{header: right}).text(tag) == right
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (
+            "206",
+            "The provided 'x-amz-mp-object-size' header value 206 does not match what was "
+            "computed: 207",
+        ),
+        ("-1", "Value for x-amz-mp-object-size header is invalid."),
+        ("2e2", "Value for x-amz-mp-object-size header is invalid."),
+    ],
+)
+def test_the_size_of_the_whole_is_compared(s3: S3, declared: str, message: str) -> None:
+    upload_id = create(s3)
+    body = document(upload_all(s3, upload_id))
+    wrong = complete(s3, upload_id, body, x_amz_mp_object_size=declared)
+    assert (wrong.status, wrong.code, wrong.text("Message")) == (400, "InvalidRequest", message)
+    assert s3("HEAD", "/bucket/key").status == 404
+    assert complete(s3, upload_id, body, x_amz_mp_object_size=str(len(WHOLE))).status == 200
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from functools import cache
 
+import botocore.session
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,19 +14,10 @@ from hypothesis import strategies as st
 from objstore.errors import BadDigestError, InvalidArgumentError
 from objstore.s3 import checksums
 from objstore.s3.checksums import ALGORITHMS, BY_HEADER, COMPOSITE, FULL_OBJECT
+from tests.golden.checksums import DIGESTS, INPUTS
 
 CRCS = ["CRC32", "CRC32C", "CRC64NVME"]
-HASHES = ["SHA1", "SHA256"]
-
-# The check values of https://reveng.sourceforge.io/crc-catalogue/ and FIPS 180 digests.
-CHECK = {
-    "CRC32": "cbf43926",
-    "CRC32C": "e3069283",
-    "CRC64NVME": "ae8b14860a799888",
-    "SHA1": "f7c3bc1d808e04732adf679965ccc34ca7ae3441",
-    "SHA256": "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
-    "MD5": "25f9e794323b453885f5181f1b624d0b",
-}
+HASHES = [name for name in ALGORITHMS if name not in CRCS]
 
 
 def bitwise_crc(data: bytes, width: int, reflected_polynomial: int) -> int:
@@ -47,9 +39,17 @@ POLYNOMIALS = {
 
 
 class TestDigests:
-    @pytest.mark.parametrize("name", CHECK)
-    def test_known_values(self, name: str) -> None:
-        assert checksums.digest_of(name, b"123456789").hex() == CHECK[name]
+    @pytest.mark.parametrize("name", ALGORITHMS)
+    @pytest.mark.parametrize("label", INPUTS)
+    def test_known_values(self, name: str, label: str) -> None:
+        assert checksums.digest_of(name, INPUTS[label]).hex() == DIGESTS[name][label]
+
+    def test_they_are_those_of_the_published_model(self) -> None:
+        model = botocore.session.get_session().get_service_model("s3")
+        assert set(ALGORITHMS) == set(model.shape_for("ChecksumAlgorithm").enum)
+        members = model.shape_for("PutObjectRequest").members
+        for name, algorithm in ALGORITHMS.items():
+            assert members[f"Checksum{name}"].serialization["name"] == algorithm.header
 
     @pytest.mark.parametrize("name", CRCS)
     @given(data=st.binary(max_size=200))
@@ -58,7 +58,7 @@ class TestDigests:
         expected = bitwise_crc(data, width, polynomial).to_bytes(width // 8, "big")
         assert checksums.digest_of(name, data) == expected
 
-    @pytest.mark.parametrize("name", CHECK)
+    @pytest.mark.parametrize("name", ALGORITHMS)
     @given(pieces=st.lists(st.binary(max_size=50), max_size=5))
     def test_in_pieces_of_any_kind(self, name: str, pieces: list[bytes]) -> None:
         hasher = checksums.new_hasher(name)
@@ -76,14 +76,18 @@ class TestDigests:
 
 class TestNames:
     def test_headers_and_lengths(self) -> None:
-        assert {name: a.header for name, a in ALGORITHMS.items()} == {
-            "CRC32": "x-amz-checksum-crc32",
-            "CRC32C": "x-amz-checksum-crc32c",
-            "CRC64NVME": "x-amz-checksum-crc64nvme",
-            "SHA1": "x-amz-checksum-sha1",
-            "SHA256": "x-amz-checksum-sha256",
+        assert {a.header: a.digest_bytes for a in ALGORITHMS.values()} == {
+            "x-amz-checksum-crc32": 4,
+            "x-amz-checksum-crc32c": 4,
+            "x-amz-checksum-crc64nvme": 8,
+            "x-amz-checksum-sha1": 20,
+            "x-amz-checksum-sha256": 32,
+            "x-amz-checksum-sha512": 64,
+            "x-amz-checksum-md5": 16,
+            "x-amz-checksum-xxhash64": 8,
+            "x-amz-checksum-xxhash3": 8,
+            "x-amz-checksum-xxhash128": 16,
         }
-        assert [a.digest_bytes for a in ALGORITHMS.values()] == [4, 4, 8, 20, 32]
         assert BY_HEADER["x-amz-checksum-crc32c"] is ALGORITHMS["CRC32C"]
 
     @pytest.mark.parametrize(
@@ -92,8 +96,7 @@ class TestNames:
             ("CRC32", COMPOSITE, None),
             ("CRC32C", COMPOSITE, None),
             ("CRC64NVME", FULL_OBJECT, COMPOSITE),
-            ("SHA1", COMPOSITE, FULL_OBJECT),
-            ("SHA256", COMPOSITE, FULL_OBJECT),
+            *((name, COMPOSITE, FULL_OBJECT) for name in HASHES),
         ],
     )
     def test_types_of_multipart_checksums(
@@ -141,7 +144,7 @@ class TestBase64:
     def test_composite_values(self) -> None:
         crc32 = ALGORITHMS["CRC32"]
         assert checksums.decode_composite(crc32, "y/Q5Jg==-10000") == (
-            bytes.fromhex(CHECK["CRC32"]),
+            bytes.fromhex(DIGESTS["CRC32"]["123456789"]),
             10_000,
         )
         for count in ("", "-", "-0", "-10001", "-x", "-1.0", "--1", "-+1", "-٣", "-000001"):

@@ -64,6 +64,27 @@ def test_everything_at_once() -> None:
     )
 
 
+def test_one_md5_for_all_who_ask_for_it() -> None:
+    md5 = encode(digest_of("MD5", DATA))
+    found = digests.for_object(request(content_md5=md5, x_amz_checksum_md5=md5))
+    assert found.algorithms == ("MD5",)
+    assert found.verify(computed("MD5"), {}) == (Checksum("MD5", md5),)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("content_md5", "The Content-MD5 you specified did not match what we received."),
+        ("x_amz_checksum_md5", "The MD5 you specified did not match the calculated checksum."),
+    ],
+)
+def test_which_md5_it_was_that_is_wrong(header: str, message: str) -> None:
+    found = digests.for_object(request(**{header: encode(digest_of("MD5", b"other"))}))
+    with pytest.raises(S3Error) as caught:
+        found.verify(computed("MD5", "CRC64NVME"), {})
+    assert (caught.value.code, caught.value.message) == ("BadDigest", message)
+
+
 @pytest.mark.parametrize("name", ["UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"])
 def test_a_payload_without_a_digest(name: str) -> None:
     assert digests.for_body(request(x_amz_content_sha256=name)).payload_sha256 is None

@@ -11,7 +11,7 @@ from objstore.model import Checksum, CompletedPart, PartInfo, UploadInfo
 from objstore.s3 import composite, digests, xml
 from objstore.s3.authentication import identity
 from objstore.s3.checksums import ALGORITHMS, COMPOSITE, DEFAULT_ALGORITHM, FULL_OBJECT
-from objstore.s3.errors import S3Error, bad_digest, invalid_argument, invalid_request
+from objstore.s3.errors import S3Error, invalid_argument, invalid_request
 from objstore.s3.formats import iso_date
 from objstore.s3.headers import attributes, integer, write_conditions
 from objstore.s3.http import Context, Headers, Request, Response, WritePlan
@@ -317,7 +317,7 @@ def _object_checksum(
         )
     joined = composite.join(chosen, algorithm, upload.checksum_type or FULL_OBJECT)
     if given and (joined is None or given.value not in (joined.value, _plain(joined))):
-        raise bad_digest(algorithm, given.value, joined.value if joined else "")
+        raise digests.mismatch(algorithm)
     return (joined,) if joined else ()
 
 
@@ -360,10 +360,14 @@ def _check_size(request: Request, chosen: list[PartInfo]) -> None:
     declared = request.header(b"x-amz-mp-object-size")
     if declared is None:
         return
+    wanted_bytes = integer(declared, 2**63 - 1)
+    if wanted_bytes is None:
+        raise invalid_request("Value for x-amz-mp-object-size header is invalid.")
     size_bytes = sum(part.size_bytes for part in chosen)
-    if integer(declared, 2**63 - 1) != size_bytes:
+    if wanted_bytes != size_bytes:
         raise invalid_request(
-            "The provided 'x-amz-mp-object-size' header does not match what was computed."
+            f"The provided 'x-amz-mp-object-size' header value {wanted_bytes} does not match "
+            f"what was computed: {size_bytes}"
         )
 
 
