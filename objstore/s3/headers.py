@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import chain
 
 from objstore.config import MAX_USER_METADATA_BYTES
 from objstore.model import NO_CONDITIONS, ByteRange, Conditions, ObjectAttributes
 from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument
 from objstore.s3.formats import parse_http_date
 from objstore.s3.http import Request
+from objstore.s3.metadata import decode_value
 from objstore.s3.tags import parse_tagging_header
 
 DEFAULT_CONTENT_TYPE = b"binary/octet-stream"
@@ -100,26 +100,27 @@ def user_metadata(request: Request) -> dict[str, str]:
     """User metadata by name without its prefix; repeated headers are joined with commas.
 
     Raises:
-        S3Error: MetadataTooLarge when names and values pass 2 KiB together.
+        S3Error: MetadataTooLarge when names and values pass 2 KiB of UTF-8 together.
     """
     found: dict[str, str] = {}
-    size_bytes = 0
-    for name, raw in chain(request.headers, request.hoisted):
-        if not name.startswith(METADATA_PREFIX):
-            continue
-        short = name[len(METADATA_PREFIX) :].decode("latin-1")
-        try:
-            value = raw.decode("utf-8")
-        except UnicodeDecodeError:
-            value = raw.decode("latin-1")
-        found[short] = f"{found[short]},{value}" if short in found else value
-        size_bytes += len(name) - len(METADATA_PREFIX) + len(raw)
+    for name, raw in request.headers:
+        if name.startswith(METADATA_PREFIX):
+            _add_metadata(found, name, decode_value(raw))
+    for name, raw in request.hoisted:  # of a presigned URL, whose text is UTF-8
+        if name.startswith(METADATA_PREFIX):
+            _add_metadata(found, name, raw.decode("utf-8", "replace"))
+    size_bytes = sum(len(text.encode("utf-8")) for pair in found.items() for text in pair)
     if size_bytes > MAX_USER_METADATA_BYTES:
         raise S3Error(
             "MetadataTooLarge",
             extra={"Size": str(size_bytes), "MaxSizeAllowed": str(MAX_USER_METADATA_BYTES)},
         )
     return found
+
+
+def _add_metadata(found: dict[str, str], name: bytes, value: str) -> None:
+    short = name[len(METADATA_PREFIX) :].decode("latin-1")
+    found[short] = f"{found[short]},{value}" if short in found else value
 
 
 def storage_class(request: Request) -> str:

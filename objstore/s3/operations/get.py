@@ -19,6 +19,7 @@ from objstore.s3.headers import (
     read_conditions,
 )
 from objstore.s3.http import Context, Headers, Request, Response
+from objstore.s3.metadata import encode_value
 from objstore.s3.store import BodyReader
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
@@ -122,11 +123,12 @@ def object_headers(info: ObjectInfo, length_bytes: int) -> Headers:
 def _add_metadata(headers: Headers, info: ObjectInfo) -> None:
     # Metadata of an embedding program may have names that no header can have.
     missing = 0
-    for name, value in info.attributes.metadata.items():
-        if _TOKEN.fullmatch(name):
-            headers.append((b"x-amz-meta-" + name.encode("ascii"), _value(value)))
-        else:
+    for name, text in info.attributes.metadata.items():
+        value = encode_value(text) if _TOKEN.fullmatch(name) else None
+        if value is None:
             missing += 1
+        else:
+            headers.append((b"x-amz-meta-" + name.encode("ascii"), value))
     if missing:
         headers.append((b"x-amz-missing-meta", b"%d" % missing))
 
