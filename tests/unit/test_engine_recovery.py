@@ -153,11 +153,14 @@ def test_both_superblocks_matter(tmp_path: Path) -> None:
     with open_tiny(tmp_path, device) as store:
         expected = fill(store, 0, 5)
     device.write(100, b"\xff" * 10)  # between the fields and the checksum: harmless padding
-    device.write(16, b"\xff")
+    store_id = bytearray(1)
+    device.read_into(16, store_id)
+    damaged = bytes([store_id[0] ^ 0xFF])
+    device.write(16, damaged)
     with open_tiny(tmp_path, device) as store:
         assert contents(store, BUCKET) == expected
     for copy in (0, 4096):
-        device.write(copy + 16, b"\xff")
+        device.write(copy + 16, damaged)
     with pytest.raises(CorruptionError, match="superblock"):
         open_tiny(tmp_path, device)
 
