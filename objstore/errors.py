@@ -6,11 +6,17 @@ No HTTP status here: `objstore.s3.errors` maps these to S3's codes.
     ├── NotFoundError          name something that exists
     │   ├── NoSuchBucketError
     │   ├── NoSuchKeyError
+    │   ├── NoSuchVersionError
+    │   ├── NoSuchSettingError
+    │   ├── NoSuchPartError
     │   ├── KeyNotFoundError       of the key service
     │   └── NoSuchUploadError
     ├── ConflictError          look at the present state, then decide
     │   ├── BucketExistsError
     │   ├── BucketNotEmptyError
+    │   ├── BucketStateError       the bucket's settings do not allow it
+    │   ├── IsDeleteMarkerError    the version named is a delete marker
+    │   ├── ObjectLockedError      wait, or lift the lock
     │   ├── KeyDisabledError       enable the key, or use another
     │   ├── KeyStateError          the key's state does not allow it
     │   │   └── KeyPendingDeletionError    cancel its deletion, or use another
@@ -51,7 +57,40 @@ class NoSuchBucketError(NotFoundError):
 
 
 class NoSuchKeyError(NotFoundError):
-    """The bucket has no such object."""
+    """The bucket has no such object.
+
+    `marker_version_id`: of the delete marker that stands in its place, if one does.
+    """
+
+    def __init__(self, message: str, marker_version_id: str = "") -> None:
+        super().__init__(message)
+        self.marker_version_id = marker_version_id
+
+
+class NoSuchVersionError(NotFoundError):
+    """The object has no such version."""
+
+    def __init__(self, key: str, version_id: str) -> None:
+        super().__init__(f"object {key!r} has no version {version_id!r}")
+        self.key = key
+        self.version_id = version_id
+
+
+class NoSuchSettingError(NotFoundError):
+    """The bucket, or the object, has no such configuration.  `setting` names it."""
+
+    def __init__(self, setting: str) -> None:
+        super().__init__(f"there is no {setting} configuration")
+        self.setting = setting
+
+
+class NoSuchPartError(NotFoundError):
+    """The object has no part of this number."""
+
+    def __init__(self, part_number: int, part_count: int) -> None:
+        super().__init__(f"there is no part {part_number} among the object's {part_count}")
+        self.part_number = part_number
+        self.part_count = part_count
 
 
 class NoSuchUploadError(NotFoundError):
@@ -72,6 +111,24 @@ class BucketExistsError(ConflictError):
 
 class BucketNotEmptyError(ConflictError):
     """The bucket still holds objects or uploads; delete them first."""
+
+
+class BucketStateError(ConflictError):
+    """The bucket's settings do not allow it; such as suspending what object lock needs."""
+
+
+class IsDeleteMarkerError(ConflictError):
+    """The version named is a delete marker: it can be deleted, and nothing else."""
+
+    def __init__(self, key: str, version_id: str, modified_ms: int) -> None:
+        super().__init__(f"version {version_id!r} of {key!r} is a delete marker")
+        self.key = key
+        self.version_id = version_id
+        self.modified_ms = modified_ms
+
+
+class ObjectLockedError(ConflictError):
+    """A retention period or a legal hold protects the version."""
 
 
 class KeyDisabledError(ConflictError):

@@ -36,6 +36,56 @@ class Checksum(msgspec.Struct, frozen=True, gc=False):
     type: str = "FULL_OBJECT"
 
 
+class ObjectLock(msgspec.Struct, frozen=True, gc=False):
+    """What keeps a version from being removed.
+
+    `mode`: empty, GOVERNANCE (who may, can lift it) or COMPLIANCE (nobody can).
+    `retain_until_ms`: until when, in milliseconds since the epoch.
+    `legal_hold`: until somebody takes it off.
+    """
+
+    mode: str = ""
+    retain_until_ms: int = 0
+    legal_hold: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.mode) or self.legal_hold
+
+
+NO_LOCK = ObjectLock()
+
+
+class DefaultRetention(msgspec.Struct, frozen=True, gc=False):
+    """How long new versions of a bucket with object lock are kept: days, or years of 365.
+
+    `mode`: as of `ObjectLock`; empty where versions are not locked by default.
+    """
+
+    mode: str = ""
+    days: int = 0
+    years: int = 0
+
+
+class Encryption(msgspec.Struct, frozen=True, gc=False):
+    """How an object is, or is to be, encrypted.  Keys are never in here.
+
+    `algorithm`: empty for none, AES256, aws:kms, aws:kms:dsse, or SSE-C for a key that
+    the customer keeps.  `key_id`: the ARN of a key of the key service, or for SSE-C the
+    MD5 of the customer's key in base64.  `context`: encryption context as given.
+    """
+
+    algorithm: str = ""
+    key_id: str = ""
+    context: str = ""
+    bucket_key: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.algorithm)
+
+
+NO_ENCRYPTION = Encryption()
+
+
 class ObjectAttributes(msgspec.Struct, frozen=True, gc=False):
     """What a writer says of an object besides its bytes.
 
@@ -44,6 +94,8 @@ class ObjectAttributes(msgspec.Struct, frozen=True, gc=False):
     content-language, expires).
     `metadata`: user metadata, names lower-case and without ``x-amz-meta-``.
     `tags`: object tags.
+    `lock`: object lock; without one, the bucket's default retention counts.
+    `encryption`: without any, the bucket's default counts.
     """
 
     headers: Mapping[str, str] = EMPTY
@@ -51,9 +103,21 @@ class ObjectAttributes(msgspec.Struct, frozen=True, gc=False):
     tags: Mapping[str, str] = EMPTY
     storage_class: str = "STANDARD"
     owner: str = ""
+    lock: ObjectLock = NO_LOCK
+    encryption: Encryption = NO_ENCRYPTION
 
 
 DEFAULT_ATTRIBUTES = ObjectAttributes()
+
+
+class ObjectPart(msgspec.Struct, frozen=True, gc=False):
+    """A part of a completed object: where its bytes are in it, and what they were sent with."""
+
+    part_number: int
+    start_byte: int
+    size_bytes: int
+    etag: str
+    checksums: tuple[Checksum, ...] = ()
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
@@ -62,6 +126,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     `etag`: hex MD5, or hex MD5 of the parts' MD5s and ``-N``; without quotes.
     `modified_ms`: milliseconds since the Unix epoch, UTC.
     `part_count`: 0 for an object that was put in one piece.
+    `part`: the one that was asked for by its number.
     """
 
     bucket: str
@@ -74,6 +139,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     part_count: int = 0
     version_id: str = "null"
     version_seq: int = 0
+    part: ObjectPart | None = None
 
 
 class ByteRange(msgspec.Struct, frozen=True, gc=False):
@@ -89,20 +155,20 @@ class ByteRange(msgspec.Struct, frozen=True, gc=False):
 
 
 class Conditions(msgspec.Struct, frozen=True, gc=False):
-    """HTTP conditions; ETags without quotes, ``*`` for any; times in whole seconds."""
+    """HTTP conditions; ETags without quotes, ``*`` for any; times in whole seconds.
+
+    `if_match_size_bytes` and `if_match_modified_s` are S3's own, of a delete.
+    """
 
     if_match: tuple[str, ...] = ()
     if_none_match: tuple[str, ...] = ()
     if_modified_since_s: int | None = None
     if_unmodified_since_s: int | None = None
+    if_match_size_bytes: int | None = None
+    if_match_modified_s: int | None = None
 
     def __bool__(self) -> bool:
-        return bool(
-            self.if_match
-            or self.if_none_match
-            or self.if_modified_since_s is not None
-            or self.if_unmodified_since_s is not None
-        )
+        return self is not NO_CONDITIONS and self != NO_CONDITIONS
 
 
 NO_CONDITIONS = Conditions()
@@ -133,13 +199,56 @@ class ListPage(msgspec.Struct, frozen=True, gc=False):
     next_after: str | None = None
 
 
+class VersionEntry(msgspec.Struct, frozen=True, gc=False):
+    """One line of a listing of versions: an object's version, or a delete marker."""
+
+    key: str
+    version_id: str
+    is_latest: bool
+    is_delete_marker: bool
+    size_bytes: int
+    etag: str
+    modified_ms: int
+    storage_class: str = "STANDARD"
+    owner: str = ""
+    checksum_algorithms: tuple[str, ...] = ()
+    checksum_type: str = ""
+
+
+class VersionPage(msgspec.Struct, frozen=True, gc=False):
+    """A page of versions, by key, newest first.
+
+    `next_key`, `next_version_id`: the markers of the next page; None at the end.  After a
+    common prefix, the version id is empty.
+    """
+
+    entries: tuple[VersionEntry, ...]
+    common_prefixes: tuple[str, ...] = ()
+    next_key: str | None = None
+    next_version_id: str | None = None
+
+
+class DeleteTarget(msgspec.Struct, frozen=True, gc=False):
+    """What is to be deleted: a key, or with `version_id` one version of it for good."""
+
+    key: str
+    version_id: str = ""
+    conditions: Conditions = NO_CONDITIONS
+
+
 class DeleteResult(msgspec.Struct, frozen=True, gc=False):
-    """What a delete did.  `existed`: whether there was anything to delete."""
+    """What a delete did.  `existed`: whether there was anything to delete.
+
+    `version_id`: of the version that was removed, or of the delete marker that was
+    made; None where neither happened.  `delete_marker`: whether it is one.
+    `error`: why this one of several was refused; nothing happened to it.
+    """
 
     key: str
     existed: bool
     version_id: str | None = None
     delete_marker: bool = False
+    error: Exception | None = None
 
 
 class UploadInfo(msgspec.Struct, frozen=True, gc=False):
@@ -190,3 +299,14 @@ class PartPage(msgspec.Struct, frozen=True, gc=False):
     parts: tuple[PartInfo, ...]
     next_after: int | None = None
     upload: UploadInfo | None = None
+
+
+class ObjectPartPage(msgspec.Struct, frozen=True, gc=False):
+    """A page of an object's parts, by number.
+
+    `next_after`: the part number marker of the next page; None at the end.
+    """
+
+    parts: tuple[ObjectPart, ...]
+    next_after: int | None
+    info: ObjectInfo

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
+
+import msgspec
 
 from objstore.engine import rows
 from objstore.engine.apply import manifest_body
 from objstore.engine.buckets import ensure
-from objstore.engine.conditions import check_read, check_write
+from objstore.engine.conditions import check_read
 from objstore.engine.core import Core, encode_key
 from objstore.engine.get import find_row, get
+from objstore.engine.locks import new_lock
 from objstore.engine.operation import Decision
 from objstore.engine.put import (
     attributes_bound_bytes,
-    current_etag,
+    check_current,
     info_of,
     small_put,
 )
 from objstore.engine.space import FOR_WRITES
+from objstore.engine.versions import null_flag, stored_id
 from objstore.errors import NoSuchKeyError
 from objstore.index import keys, schema
-from objstore.index.schema import FLAG_EXTENTS, FLAG_MANIFEST, FLAG_NULL, VersionBody
+from objstore.index.schema import FLAG_EXTENTS, FLAG_MANIFEST, BucketBody, VersionBody
 from objstore.log import format as log
 from objstore.log.format import Record
-from objstore.model import Checksum, Conditions, ObjectAttributes, ObjectInfo
+from objstore.model import NO_LOCK, Checksum, Conditions, ObjectAttributes, ObjectInfo
 
 _ROW_BOUND_BYTES = 8192
+
+Source: TypeAlias = tuple[str, str, str]
+"""Bucket, key, and version id, which is empty for the current version."""
 
 
 class CopyShared:
@@ -36,7 +44,7 @@ class CopyShared:
     def __init__(
         self,
         core: Core,
-        source: tuple[str, str],
+        source: Source,
         target: tuple[str, str],
         attributes: ObjectAttributes | None,
         source_conditions: Conditions,
@@ -69,14 +77,15 @@ class CopyShared:
         head, body = schema.unpack_head(row), schema.decode_version(schema.row_body(row))
         if head.version_seq != self._expected_seq:
             raise SourceChangedError
-        check_read(self._source_conditions, rows.object_info(*self._source, head, body))
-        bucket_id = self._core.bucket(decision.txn, self._bucket).bucket_id
+        check_read(self._source_conditions, rows.object_info(*self._source[:2], head, body))
+        bucket = self._core.bucket(decision.txn, self._bucket)
+        bucket_id = bucket.bucket_id
         if self._conditions:
-            etag = current_etag(decision.txn, bucket_id, self._key)
-            check_write(self._conditions, self._key.decode(), etag)
-        flags = FLAG_NULL | (head.flags & (FLAG_EXTENTS | FLAG_MANIFEST))
+            check_current(decision.txn, bucket_id, self._key, self._conditions)
+        flags = null_flag(bucket)
         version_seq = decision.next_lsn
-        encoded = schema.encode(self._new_body(body, decision.now_ms))
+        encoded = schema.encode(self._new_body(bucket, flags, body, decision.now_ms))
+        flags |= head.flags & (FLAG_EXTENTS | FLAG_MANIFEST)
         records = [Record(log.VERSION, bucket_id, self._key, encoded, version_seq, flags)]
         prefix = keys.manifest_prefix(head.version_seq)
         for _key, manifest in decision.txn.scan(prefix, keys.after(prefix)):
@@ -84,30 +93,35 @@ class CopyShared:
             records.append(Record(log.MANIFEST, bucket_id, self._key, part_body, version_seq))
         return records
 
-    def _new_body(self, body: VersionBody, now_ms: int) -> VersionBody:
-        attributes = self._attributes
+    def _new_body(
+        self, bucket: BucketBody, flags: int, body: VersionBody, now_ms: int
+    ) -> VersionBody:
+        attributes = self._attributes or kept_attributes(rows.attributes_of(body))
         checksums = (
             body.checksums if self._checksums is None else rows.checksum_rows(self._checksums)
         )
-        if attributes is None:
-            attributes = ObjectAttributes(
-                body.headers, body.metadata, body.tags, body.storage_class, body.owner
-            )
-        standard = attributes.storage_class == rows.STANDARD
         return VersionBody(
             body.size_bytes,
             now_ms,
             body.etag,
             body.etag_parts,
-            "" if standard else attributes.storage_class,
+            rows.stored_class(attributes.storage_class),
             attributes.owner,
             checksums,
             dict(attributes.headers),
             dict(attributes.metadata),
             dict(attributes.tags),
-            rows.NULL_VERSION_ID,
+            stored_id(flags),
             body.extents,
+            b"",
+            new_lock(bucket, attributes.lock, now_ms),
+            body.seal,
         )
+
+
+def kept_attributes(attributes: ObjectAttributes) -> ObjectAttributes:
+    """What a copy has of its source: all but the lock, which is the version's own."""
+    return msgspec.structs.replace(attributes, lock=NO_LOCK)
 
 
 class SourceChangedError(NoSuchKeyError):
@@ -119,7 +133,7 @@ class SourceChangedError(NoSuchKeyError):
 
 def copy(
     core: Core,
-    source: tuple[str, str],
+    source: Source,
     target: tuple[str, str],
     attributes: ObjectAttributes | None,
     source_conditions: Conditions,
@@ -127,8 +141,9 @@ def copy(
     checksums: Sequence[Checksum] | None,
 ) -> ObjectInfo:
     """See `ObjectStore.copy`."""
+    bucket, key, version_id = source
     while True:
-        with get(core, *source, None, source_conditions) as reader:
+        with get(core, bucket, key, None, source_conditions, version_id) as reader:
             info = reader.info
             payload = reader.read() if info.size_bytes <= core.config.log_inline_bytes else None
             is_small = payload is not None and not info.part_count
@@ -139,7 +154,7 @@ def copy(
                 core,
                 *target,
                 payload,
-                attributes or info.attributes,
+                attributes or kept_attributes(info.attributes),
                 conditions,
                 info.checksums if checksums is None else checksums,
                 bytes.fromhex(info.etag),

@@ -1,57 +1,172 @@
-"""Deleting objects."""
+"""Deleting: a key, which in a bucket with versioning leaves a delete marker, or one version."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from objstore.engine import locks
+from objstore.engine.conditions import check_delete
 from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.operation import Decision
 from objstore.engine.space import FOR_DELETES
+from objstore.engine.versions import ENABLED, VERSIONING, find_version, stored_id, version_id
+from objstore.errors import NoSuchVersionError, StoreError
 from objstore.index import keys, schema
-from objstore.index.schema import FLAG_NULL, GoneBody
+from objstore.index.base import ReadTransaction
+from objstore.index.schema import (
+    FLAG_DELETE_MARKER,
+    FLAG_NULL,
+    BucketBody,
+    GoneBody,
+    VersionBody,
+)
 from objstore.log import format as log
 from objstore.log.format import Record
-from objstore.model import DeleteResult
+from objstore.model import DeleteResult, DeleteTarget
 
 _GONE = schema.encode(GoneBody())
+_MARKER_BOUND_BYTES = 160
 
 
 class DeleteObjects:
-    """Remove the current versions of some keys; a key that is not there is no error."""
+    """Delete keys, or versions of them; what is not there is no error.
+
+    `bypass_governance`: retention in governance mode does not count.
+    `is_alone`: with one target, what is wrong with it is raised.  With several, each has
+    an outcome of its own.
+    """
 
     leaves_segments = FOR_DELETES
 
-    def __init__(self, core: Core, bucket: str, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        bucket: str,
+        targets: Sequence[DeleteTarget],
+        *,
+        owner: str = "",
+        bypass_governance: bool = False,
+        is_alone: bool = False,
+    ) -> None:
         self._core, self._bucket = core, bucket
-        self._keys = [encode_key(name) for name in names]
+        self._targets = targets
+        self._keys = [encode_key(target.key) for target in targets]
+        self._owner = owner
+        self._bypass = bypass_governance
+        self._is_alone = is_alone
+        self._outcomes: list[Record | StoreError | None] = []
+        self._made_ms = 0
         self.size_bound_bytes = sum(
-            log.RECORD_HEAD_BYTES + len(_GONE) + len(key) for key in self._keys
+            log.RECORD_HEAD_BYTES + _MARKER_BOUND_BYTES + 4 * len(owner) + len(key)
+            for key in self._keys
         )
 
     def decide(self, decision: Decision) -> Sequence[Record]:
-        bucket_id = decided_bucket(self._core, decision, self._bucket).bucket_id
-        records = []
-        # A key named twice is deleted once: the second finds nothing, as in S3.
-        for key in dict.fromkeys(self._keys):
-            row = decision.txn.get(keys.current(bucket_id, key))
-            if row is not None:
-                seq = schema.unpack_head(row).version_seq
-                gone = Record(log.VERSION_GONE, bucket_id, key, _GONE, seq, FLAG_NULL)
-                records.append(gone)
-        return records
+        bucket = decided_bucket(self._core, decision, self._bucket)
+        self._made_ms = decision.now_ms
+        outcomes = self._outcomes = []
+        seen: set[tuple[bytes, str]] = set()
+        for target, key in zip(self._targets, self._keys, strict=True):
+            name = (key, target.version_id)
+            try:
+                # What is named twice is deleted once: the second finds nothing, as in S3.
+                record = None
+                if name not in seen or self._leaves_marker(bucket, target):
+                    record = self._decide_one(decision.txn, bucket, target, key)
+                outcomes.append(record)
+                seen.add(name)
+            except StoreError as error:
+                if self._is_alone:
+                    raise
+                outcomes.append(error)
+        return [outcome for outcome in outcomes if isinstance(outcome, Record)]
+
+    def _leaves_marker(self, bucket: BucketBody, target: DeleteTarget) -> bool:
+        """Whether each delete of the key makes one more version."""
+        return not target.version_id and bucket.settings.get(VERSIONING) == ENABLED
+
+    def _decide_one(
+        self, txn: ReadTransaction, bucket: BucketBody, target: DeleteTarget, key: bytes
+    ) -> Record | None:
+        if target.version_id:
+            return self._remove_version(txn, bucket, target, key)
+        row = txn.get(keys.current(bucket.bucket_id, key))
+        if target.conditions:
+            is_object = row is not None and not row[schema.FLAGS_AT] & FLAG_DELETE_MARKER
+            if not check_delete(target.conditions, row if is_object else None):
+                return None
+        if VERSIONING in bucket.settings:
+            return self._marker(bucket, key)
+        if row is None:
+            return None
+        seq = schema.unpack_head(row).version_seq
+        return Record(log.VERSION_GONE, bucket.bucket_id, key, _GONE, seq, FLAG_NULL)
+
+    def _marker(self, bucket: BucketBody, key: bytes) -> Record:
+        """A delete marker: a version of its own, or while versioning is suspended the null one."""
+        flags = FLAG_DELETE_MARKER
+        if bucket.settings[VERSIONING] != ENABLED:
+            flags |= FLAG_NULL
+        body = VersionBody(
+            0, self._made_ms, b"", 0, "", self._owner, [], {}, {}, {}, stored_id(flags)
+        )
+        return Record(log.VERSION, bucket.bucket_id, key, schema.encode(body), 0, flags)
+
+    def _remove_version(
+        self, txn: ReadTransaction, bucket: BucketBody, target: DeleteTarget, key: bytes
+    ) -> Record | None:
+        try:
+            _row_key, row = find_version(txn, bucket.bucket_id, key, target.version_id)
+        except NoSuchVersionError:
+            return None
+        head = schema.unpack_head(row)
+        if target.conditions and not head.flags & FLAG_DELETE_MARKER:
+            check_delete(target.conditions, row)
+        if locks.has_lock(bucket):
+            locks.check_removable(row, self._made_ms, bypass=self._bypass)
+        flags = head.flags & (FLAG_NULL | FLAG_DELETE_MARKER)
+        return Record(log.VERSION_GONE, bucket.bucket_id, key, _GONE, head.version_seq, flags)
+
+    def results(self) -> list[DeleteResult]:
+        """What became of each target; after the commit."""
+        return [
+            self._result(target, outcome)
+            for target, outcome in zip(self._targets, self._outcomes, strict=True)
+        ]
+
+    def _result(self, target: DeleteTarget, outcome: Record | StoreError | None) -> DeleteResult:
+        if isinstance(outcome, StoreError):
+            return DeleteResult(target.key, False, target.version_id or None, False, outcome)
+        if outcome is None:
+            return DeleteResult(target.key, False, target.version_id or None)
+        is_marker = bool(outcome.flags & FLAG_DELETE_MARKER)
+        if outcome.kind == log.VERSION:
+            made = version_id(outcome.flags, outcome.version_seq, self._made_ms)
+            return DeleteResult(target.key, True, made, True)
+        return DeleteResult(target.key, True, target.version_id or None, is_marker)
 
 
-def delete_many(core: Core, bucket: str, names: Sequence[str]) -> list[DeleteResult]:
-    """One commit for all; a result for each name, in order."""
-    if not names:
+def delete_many(
+    core: Core,
+    bucket: str,
+    targets: Sequence[DeleteTarget],
+    *,
+    owner: str,
+    bypass_governance: bool,
+    is_alone: bool,
+) -> list[DeleteResult]:
+    """One commit for all; a result for each target, in order."""
+    if not targets:
         with core.index.read() as txn:
             core.bucket(txn, bucket)
         return []
-    records = core.commit(DeleteObjects(core, bucket, names))
-    gone = {record.key for record in records}
-    results = []
-    for name in names:
-        key = name.encode()
-        results.append(DeleteResult(name, key in gone))
-        gone.discard(key)
-    return results
+    operation = DeleteObjects(
+        core,
+        bucket,
+        targets,
+        owner=owner,
+        bypass_governance=bypass_governance,
+        is_alone=is_alone,
+    )
+    core.commit(operation)
+    return operation.results()

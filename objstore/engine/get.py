@@ -18,7 +18,7 @@ from xxhash import xxh3_64_intdigest
 
 from blockdev import DeviceError
 from objstore.config import TABLE_WINDOW_BYTES
-from objstore.engine import rows
+from objstore.engine import rows, versions
 from objstore.engine.apply import manifest_body
 from objstore.engine.conditions import check_read
 from objstore.engine.core import Core, encode_key, tail_of
@@ -26,13 +26,11 @@ from objstore.engine.extents import CHECKSUM_BYTES, seed, table_offset
 from objstore.errors import (
     CorruptionError,
     InvalidRangeError,
-    NoSuchKeyError,
     StoreUnavailableError,
 )
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.schema import (
-    FLAG_DELETE_MARKER,
     FLAG_EXTENTS,
     FLAG_MANIFEST,
     Extent,
@@ -42,21 +40,23 @@ from objstore.index.schema import (
 from objstore.model import ByteRange, Conditions, ObjectInfo
 
 
-def find_row(core: Core, txn: ReadTransaction, bucket: str, key: str) -> bytes:
-    """The index row of the current object.
+def find_row(core: Core, txn: ReadTransaction, bucket: str, key: str, version_id: str) -> bytes:
+    """The index row of the current object, or of the version named.
 
     Raises:
-        NoSuchBucketError, NoSuchKeyError: there is no such thing.
+        NoSuchBucketError, NoSuchKeyError, NoSuchVersionError: there is no such thing.
+        IsDeleteMarkerError: the version is a delete marker.
     """
-    row = txn.get(keys.current(core.bucket(txn, bucket).bucket_id, encode_key(key)))
-    if row is None or schema.unpack_head(row).flags & FLAG_DELETE_MARKER:
-        raise NoSuchKeyError(f"bucket {bucket!r} has no object {key!r}")
-    return row
+    bucket_id = core.bucket(txn, bucket).bucket_id
+    return versions.find_object(txn, bucket, bucket_id, encode_key(key), version_id)
 
 
-def head(core: Core, bucket: str, key: str, conditions: Conditions) -> ObjectInfo:
+def head(
+    core: Core, bucket: str, key: str, conditions: Conditions, version_id: str = ""
+) -> ObjectInfo:
+    """See `ObjectStore.head`."""
     with core.index.read() as txn:
-        row = find_row(core, txn, bucket, key)
+        row = find_row(core, txn, bucket, key, version_id)
     info = rows.object_info(
         bucket, key, schema.unpack_head(row), schema.decode_version(schema.row_body(row))
     )
@@ -85,15 +85,20 @@ def resolve_range(byte_range: ByteRange | None, size_bytes: int) -> tuple[int, i
 
 
 def get(
-    core: Core, bucket: str, key: str, byte_range: ByteRange | None, conditions: Conditions
+    core: Core,
+    bucket: str,
+    key: str,
+    byte_range: ByteRange | None,
+    conditions: Conditions,
+    version_id: str = "",
 ) -> ObjectReader:
     """Open an object for reading; see `ObjectStore.get`."""
     while True:
         with core.index.read() as txn:
-            row = find_row(core, txn, bucket, key)
+            row = find_row(core, txn, bucket, key, version_id)
         head = schema.unpack_head(row)
         if head.flags & (FLAG_EXTENTS | FLAG_MANIFEST):
-            return _open_pinned(core, bucket, key, byte_range, conditions)
+            return _open_pinned(core, bucket, key, byte_range, conditions, version_id)
         body = schema.decode_version(schema.row_body(row))
         info = rows.object_info(bucket, key, head, body)
         if conditions:
@@ -105,16 +110,21 @@ def get(
         except DeviceError as error:
             raise device_read_failure(error) from error
         if not is_read:
-            return _open_pinned(core, bucket, key, byte_range, conditions)
+            return _open_pinned(core, bucket, key, byte_range, conditions, version_id)
         if payload_is_whole(head, payload):
             return ObjectReader(core, info, start, length, payload)
         with core.index.read() as txn:
-            if txn.get(keys.current(core.bucket(txn, bucket).bucket_id, key.encode())) == row:
+            if find_row(core, txn, bucket, key, version_id) == row:
                 raise payload_corruption(bucket, key, head)
 
 
 def _open_pinned(
-    core: Core, bucket: str, key: str, byte_range: ByteRange | None, conditions: Conditions
+    core: Core,
+    bucket: str,
+    key: str,
+    byte_range: ByteRange | None,
+    conditions: Conditions,
+    version_id: str,
 ) -> ObjectReader:
     """A reader whose segments are not used again before it is closed."""
     with core.index.read() as txn:
@@ -122,7 +132,7 @@ def _open_pinned(
     core.slots.pin(pin)
     try:
         with core.index.read() as txn:  # from here on: what is found was alive after the pin
-            row = find_row(core, txn, bucket, key)
+            row = find_row(core, txn, bucket, key, version_id)
             head, body = schema.unpack_head(row), schema.decode_version(schema.row_body(row))
             info = rows.object_info(bucket, key, head, body)
             if conditions:

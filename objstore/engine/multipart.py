@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from blockdev import Buffer
 from objstore.config import MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS
 from objstore.engine import rows
-from objstore.engine.conditions import check_write
 from objstore.engine.core import Core, encode_key
 from objstore.engine.listing import fold
+from objstore.engine.locks import new_lock
 from objstore.engine.operation import Decision
-from objstore.engine.put import BodyStream, attributes_bound_bytes, current_etag, info_of
+from objstore.engine.put import BodyStream, attributes_bound_bytes, check_current, info_of
 from objstore.engine.space import FOR_DELETES, FOR_WRITES
+from objstore.engine.versions import null_flag, stored_id
 from objstore.errors import (
     EntityTooLargeError,
     EntityTooSmallError,
@@ -28,7 +29,7 @@ from objstore.index.base import ReadTransaction
 from objstore.index.schema import (
     FLAG_DELETE_MARKER,
     FLAG_MANIFEST,
-    FLAG_NULL,
+    BucketBody,
     GoneBody,
     ManifestBody,
     ManifestPart,
@@ -39,6 +40,7 @@ from objstore.index.schema import (
 from objstore.log import format as log
 from objstore.log.format import Record
 from objstore.model import (
+    NO_LOCK,
     Checksum,
     CompletedPart,
     Conditions,
@@ -101,8 +103,11 @@ class CreateUpload:
         )
 
     def decide(self, decision: Decision) -> Sequence[Record]:
-        bucket_id = self._core.bucket(decision.txn, self._bucket).bucket_id
+        bucket = self._core.bucket(decision.txn, self._bucket)
         attributes = self._attributes
+        new_lock(
+            bucket, attributes.lock, decision.now_ms
+        )  # one that is not to be had is refused now
         body = UploadBody(
             self._upload_id,
             decision.now_ms,
@@ -112,8 +117,9 @@ class CreateUpload:
             attributes.storage_class,
             attributes.owner,
             *self._checksum,
+            rows.lock_row(attributes.lock),
         )
-        return [Record(log.UPLOAD, bucket_id, self._key, schema.encode(body))]
+        return [Record(log.UPLOAD, bucket.bucket_id, self._key, schema.encode(body))]
 
 
 class AbortUpload:
@@ -335,18 +341,19 @@ class CompleteUpload:
 
     def decide(self, decision: Decision) -> Sequence[Record]:
         row = find_upload(self._core, decision.txn, self._bucket, self._key, self._upload)
-        bucket_id = self._core.bucket(decision.txn, self._bucket).bucket_id
+        bucket = self._core.bucket(decision.txn, self._bucket)
+        bucket_id = bucket.bucket_id
         parts = self._stored_parts(decision.txn)
         if self._conditions:
-            etag = current_etag(decision.txn, bucket_id, self._key)
-            check_write(self._conditions, self._key.decode(), etag)
+            check_current(decision.txn, bucket_id, self._key, self._conditions)
+        flags = null_flag(bucket)
         upload = schema.decode_upload(schema.row_body(row))
-        body = self._object_body(upload, parts, decision.now_ms)
+        body = self._object_body(bucket, flags, upload, parts, decision.now_ms)
         if body.size_bytes > MAX_OBJECT_BYTES:
             raise EntityTooLargeError(body.size_bytes, MAX_OBJECT_BYTES)
         version_seq = decision.next_lsn
-        flags = FLAG_NULL | FLAG_MANIFEST
         encoded = schema.encode(body)
+        flags |= FLAG_MANIFEST
         records = [Record(log.VERSION, bucket_id, self._key, encoded, version_seq, flags)]
         for manifest in manifests_of(parts):
             part_body = schema.encode(manifest)
@@ -375,23 +382,31 @@ class CompleteUpload:
         return stored
 
     def _object_body(
-        self, upload: UploadBody, parts: Sequence[PartBody], now_ms: int
+        self,
+        bucket: BucketBody,
+        flags: int,
+        upload: UploadBody,
+        parts: Sequence[PartBody],
+        now_ms: int,
     ) -> VersionBody:
         digests = b"".join(part.etag for part in parts)
+        lock = NO_LOCK if upload.lock is None else rows.lock_of(upload.lock)
         return VersionBody(
             sum(part.size_bytes for part in parts),
             now_ms,
             hashlib.md5(digests, usedforsecurity=False).digest(),
             len(parts),
-            "" if upload.storage_class == rows.STANDARD else upload.storage_class,
+            rows.stored_class(upload.storage_class),
             upload.owner,
             rows.checksum_rows(self._checksums),
             upload.headers,
             upload.metadata,
             upload.tags,
-            rows.NULL_VERSION_ID,
+            stored_id(flags),
             [],
             self._upload,
+            new_lock(bucket, lock, now_ms),
+            upload.seal,
         )
 
 

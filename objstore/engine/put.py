@@ -18,15 +18,17 @@ from objstore.engine.conditions import check_write
 from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.extent_writer import ExtentWriter
 from objstore.engine.hash_queue import HashQueue, Use
+from objstore.engine.locks import new_lock
 from objstore.engine.operation import Decision, Operation
 from objstore.engine.space import FOR_WRITES
+from objstore.engine.versions import null_flag, stored_id, version_id
 from objstore.errors import EntityTooLargeError, IncompleteBodyError, InvalidArgumentError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.schema import (
     FLAG_DELETE_MARKER,
     FLAG_EXTENTS,
-    FLAG_NULL,
+    BucketBody,
     Extent,
     Head,
     VersionBody,
@@ -55,13 +57,54 @@ def attributes_bound_bytes(attributes: ObjectAttributes) -> int:
     return bound_bytes
 
 
-def current_etag(txn: ReadTransaction, bucket_id: int, key: bytes) -> str | None:
-    """ETag of the present object, None if there is none or a delete marker."""
+def check_current(txn: ReadTransaction, bucket_id: int, key: bytes, conditions: Conditions) -> None:
+    """Check the conditions of a write against the present object; a marker is none.
+
+    Raises:
+        PreconditionFailedError, NoSuchKeyError: as `check_write`.
+    """
     row = txn.get(keys.current(bucket_id, key))
-    if row is None or schema.unpack_head(row).flags & FLAG_DELETE_MARKER:
-        return None
-    body = schema.decode_listing(schema.row_body(row))
-    return rows.etag_text(body.etag, body.etag_parts)
+    etag = None
+    if row is not None and not row[schema.FLAGS_AT] & FLAG_DELETE_MARKER:
+        body = schema.decode_listing(schema.row_body(row))
+        etag = rows.etag_text(body.etag, body.etag_parts)
+    check_write(conditions, key.decode(), etag)
+
+
+def new_body(
+    bucket: BucketBody,
+    flags: int,
+    now_ms: int,
+    size_bytes: int,
+    etag: bytes,
+    attributes: ObjectAttributes,
+    checksums: Sequence[Checksum],
+    extents: list[Extent],
+) -> VersionBody:
+    """The body of a new version's record, an object of one piece.
+
+    Raises:
+        BucketStateError, InvalidArgumentError: its lock is not to be had.
+    """
+    lock = None
+    if bucket.settings or attributes.lock:
+        lock = new_lock(bucket, attributes.lock, now_ms)
+    return VersionBody(
+        size_bytes,
+        now_ms,
+        etag,
+        0,
+        rows.stored_class(attributes.storage_class),
+        attributes.owner,
+        rows.checksum_rows(checksums),
+        dict(attributes.headers),
+        dict(attributes.metadata),
+        dict(attributes.tags),
+        stored_id(flags),
+        extents,
+        b"",
+        lock,
+    )
 
 
 @dataclass(slots=True)
@@ -94,23 +137,19 @@ class PutObject:
         )
 
     def decide(self, decision: Decision) -> Sequence[Record]:
-        bucket_id = decided_bucket(self.core, decision, self.bucket).bucket_id
+        bucket = decided_bucket(self.core, decision, self.bucket)
+        bucket_id = bucket.bucket_id
         if self.conditions:
-            etag = current_etag(decision.txn, bucket_id, self.key)
-            check_write(self.conditions, self.key.decode(), etag)
-        attributes = self.attributes
-        self.body = body = VersionBody(
-            self.size_bytes,
+            check_current(decision.txn, bucket_id, self.key, self.conditions)
+        flags = null_flag(bucket)
+        self.body = body = new_body(
+            bucket,
+            flags,
             decision.now_ms,
+            self.size_bytes,
             self.md5,
-            0,
-            "" if attributes.storage_class == rows.STANDARD else attributes.storage_class,
-            attributes.owner,
-            rows.checksum_rows(self.checksums),
-            dict(attributes.headers),
-            dict(attributes.metadata),
-            dict(attributes.tags),
-            rows.NULL_VERSION_ID,
+            self.attributes,
+            self.checksums,
             self.extents,
         )
         return [
@@ -120,7 +159,7 @@ class PutObject:
                 self.key,
                 schema.encode(body),
                 0,
-                FLAG_NULL | (FLAG_EXTENTS if self.extents else 0),
+                flags | (FLAG_EXTENTS if self.extents else 0),
                 self.payload,
                 self.payload_xxh3,
             )
@@ -136,10 +175,10 @@ def put_info(operation: PutObject, record: Record) -> ObjectInfo:
         operation.size_bytes,
         operation.md5.hex(),
         operation.body.modified_ms,
-        operation.attributes,
+        operation.attributes if operation.body.lock is None else rows.attributes_of(operation.body),
         tuple(operation.checksums),
         0,
-        operation.body.version_id,
+        version_id(record.flags, record.version_seq, operation.body.modified_ms),
         record.version_seq,
     )
 

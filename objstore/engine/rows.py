@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from objstore.engine.versions import version_id
 from objstore.index import schema
-from objstore.index.schema import ChecksumRow, Head, PartBody, UploadBody, VersionBody
+from objstore.index.schema import (
+    ChecksumRow,
+    Head,
+    LockRow,
+    PartBody,
+    SealRow,
+    UploadBody,
+    VersionBody,
+)
 from objstore.model import (
+    NO_ENCRYPTION,
+    NO_LOCK,
     BucketInfo,
     Checksum,
+    Encryption,
     ListEntry,
     ObjectAttributes,
     ObjectInfo,
+    ObjectLock,
     PartInfo,
     UploadInfo,
 )
 
 STANDARD = "STANDARD"
-NULL_VERSION_ID = "null"
 
 
 def etag_text(etag: bytes, etag_parts: int) -> str:
@@ -37,21 +49,48 @@ def checksum_rows(checksums: Iterable[Checksum]) -> list[ChecksumRow]:
 
 
 def object_info(bucket: str, key: str, head: Head, body: VersionBody) -> ObjectInfo:
-    attributes = ObjectAttributes(
-        body.headers, body.metadata, body.tags, body.storage_class or STANDARD, body.owner
-    )
     return ObjectInfo(
         bucket,
         key,
         body.size_bytes,
         etag_text(body.etag, body.etag_parts),
         body.modified_ms,
-        attributes,
+        attributes_of(body),
         checksums_of(body.checksums) if body.checksums else (),
         body.etag_parts,
-        body.version_id,
+        version_id(head.flags, head.version_seq, body.modified_ms),
         head.version_seq,
     )
+
+
+def attributes_of(body: VersionBody | UploadBody) -> ObjectAttributes:
+    """What the writer of a version, or of an upload, said of it."""
+    return ObjectAttributes(
+        body.headers,
+        body.metadata,
+        body.tags,
+        body.storage_class or STANDARD,
+        body.owner,
+        NO_LOCK if body.lock is None else lock_of(body.lock),
+        NO_ENCRYPTION if body.seal is None else encryption_of(body.seal),
+    )
+
+
+def lock_of(row: LockRow) -> ObjectLock:
+    return ObjectLock(row.mode, row.retain_until_ms, row.legal_hold)
+
+
+def lock_row(lock: ObjectLock) -> LockRow | None:
+    return LockRow(lock.mode, lock.retain_until_ms, lock.legal_hold) if lock else None
+
+
+def encryption_of(row: SealRow) -> Encryption:
+    return Encryption(row.algorithm, row.key_id, row.context.decode(), row.bucket_key)
+
+
+def stored_class(storage_class: str) -> str:
+    """A storage class as rows have it."""
+    return "" if storage_class == STANDARD else storage_class
 
 
 def list_entries(rows: Iterable[tuple[bytes, bytes]], key_at: int) -> list[ListEntry]:
@@ -90,15 +129,12 @@ def bucket_info(name: str, body: schema.BucketBody) -> BucketInfo:
 
 
 def upload_info(bucket: str, key: str, body: UploadBody) -> UploadInfo:
-    attributes = ObjectAttributes(
-        body.headers, body.metadata, body.tags, body.storage_class or STANDARD, body.owner
-    )
     return UploadInfo(
         bucket,
         key,
         body.upload_id.hex(),
         body.initiated_ms,
-        attributes,
+        attributes_of(body),
         body.checksum_algorithm,
         body.checksum_type,
     )

@@ -95,6 +95,8 @@ class SizeBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class BucketBody(msgspec.Struct, array_like=True, frozen=True):
+    """A bucket.  `settings`: its sub-resources by name, each in its own form."""
+
     bucket_id: int
     created_ms: int
     region: str
@@ -114,13 +116,42 @@ class ListingBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     checksums: list[ChecksumRow]
 
 
+class LockRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Object lock of a version.  `mode`: empty, GOVERNANCE or COMPLIANCE."""
+
+    mode: str = ""
+    retain_until_ms: int = 0
+    legal_hold: bool = False
+
+
+class SealRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """How the bytes of a version, or of an upload's parts, are encrypted.
+
+    `algorithm`: AES256, aws:kms, aws:kms:dsse, or SSE-C for a customer's key.
+    `key_id`: the ARN of a key of the key service; of a customer's key, its MD5 in base64.
+    `wrapped_key`: the data key, encrypted with that key.
+    `salt`: of the one stream of an object that has no parts; parts have their own.
+    `context`: the encryption context, as its JSON was given.
+    `bucket_key`: whether a bucket key was asked for (said back, no more).
+    """
+
+    algorithm: str
+    key_id: str
+    wrapped_key: bytes
+    salt: bytes = b""
+    context: bytes = b""
+    bucket_key: bool = False
+
+
 class VersionBody(msgspec.Struct, array_like=True, frozen=True):
     """An object's version.
 
     `etag`: 16 bytes of MD5; `etag_parts` is N of an ETag ending in ``-N``.
     `storage_class`: empty for STANDARD.  `extents`: empty when the bytes are
     the record's payload, or in manifest rows (FLAG_MANIFEST).
+    `version_id`: ``null``, or empty where head and time give it (`engine.versions`).
     `upload_id`: of the multipart upload this came from.
+    `size_bytes` is of the plain bytes, whatever `seal` makes of them.
     """
 
     size_bytes: int
@@ -136,10 +167,12 @@ class VersionBody(msgspec.Struct, array_like=True, frozen=True):
     version_id: str
     extents: list[Extent] = []
     upload_id: bytes = b""
+    lock: LockRow | None = None
+    seal: SealRow | None = None
 
 
 class PartBody(msgspec.Struct, array_like=True, frozen=True):
-    """An uploaded part.  `part_seq` owns its extents."""
+    """An uploaded part.  `part_seq` owns its extents; `salt` is of its encrypted stream."""
 
     upload_id: bytes
     part_number: int
@@ -149,6 +182,7 @@ class PartBody(msgspec.Struct, array_like=True, frozen=True):
     checksums: list[ChecksumRow]
     extents: list[Extent]
     part_seq: int = 0
+    salt: bytes = b""
 
 
 class ManifestPart(msgspec.Struct, array_like=True, frozen=True):
@@ -159,6 +193,7 @@ class ManifestPart(msgspec.Struct, array_like=True, frozen=True):
     etag: bytes
     checksums: list[ChecksumRow]
     extents: list[Extent]
+    salt: bytes = b""
 
 
 class ManifestBody(msgspec.Struct, array_like=True, frozen=True):
@@ -178,6 +213,8 @@ class UploadBody(msgspec.Struct, array_like=True, frozen=True):
     owner: str
     checksum_algorithm: str
     checksum_type: str
+    lock: LockRow | None = None
+    seal: SealRow | None = None
 
 
 class GoneBody(msgspec.Struct, array_like=True, frozen=True):

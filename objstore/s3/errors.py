@@ -12,7 +12,7 @@ from typing import Any
 from objstore import errors as engine
 from objstore.auth.errors import AuthError
 from objstore.model import ObjectInfo
-from objstore.s3.formats import validators
+from objstore.s3.formats import http_date, validators
 from objstore.s3.http import Context, Headers, Request, Response
 from objstore.s3.xml import error_document
 
@@ -116,6 +116,11 @@ ERRORS: dict[str, tuple[int, str]] = {
     "KMS.NotFoundException": (400, "There is no such key."),
     "NoSuchBucket": (404, "The specified bucket does not exist"),
     "NoSuchKey": (404, "The specified key does not exist."),
+    "NoSuchObjectLockConfiguration": (
+        404,
+        "The specified object does not have a ObjectLock configuration",
+    ),
+    "NoSuchTagSet": (404, "The TagSet does not exist"),
     "NoSuchUpload": (
         404,
         "The specified upload does not exist. The upload ID may be invalid, or the upload may "
@@ -125,6 +130,10 @@ ERRORS: dict[str, tuple[int, str]] = {
     "NotImplemented": (
         501,
         "A header you provided implies functionality that is not implemented",
+    ),
+    "ObjectLockConfigurationNotFoundError": (
+        404,
+        "Object Lock configuration does not exist for this bucket",
     ),
     "PreconditionFailed": (412, "At least one of the pre-conditions you specified did not hold"),
     "RequestHeaderSectionTooLarge": (
@@ -139,6 +148,10 @@ ERRORS: dict[str, tuple[int, str]] = {
         400,
         "Your socket connection to the server was not read from or written to within the timeout "
         "period. Idle connections will be closed.",
+    ),
+    "ServerSideEncryptionConfigurationNotFoundError": (
+        404,
+        "The server side encryption configuration was not found",
     ),
     "ServiceUnavailable": (503, "Service is unable to handle request."),
     "SignatureDoesNotMatch": (
@@ -206,13 +219,28 @@ def header_not_implemented(name: str) -> S3Error:
 
 Mapper = Callable[[Any, Request], S3Error]
 
+# What S3 says of a bucket's or an object's setting that is not there.
+_NO_SETTING = {
+    "object-lock": "ObjectLockConfigurationNotFoundError",
+    "encryption": "ServerSideEncryptionConfigurationNotFoundError",
+    "tagging": "NoSuchTagSet",
+}
+
 # The first class that the error is an instance of decides: subclasses stand before their bases.
 _ENGINE: list[tuple[type[engine.StoreError], Mapper]] = [
     (
         engine.NoSuchBucketError,
         lambda e, r: S3Error("NoSuchBucket", extra={"BucketName": r.bucket}),
     ),
-    (engine.NoSuchKeyError, lambda e, r: S3Error("NoSuchKey", extra={"Key": r.key})),
+    (engine.NoSuchKeyError, lambda e, r: _no_such_key(e, r)),
+    (
+        engine.NoSuchVersionError,
+        lambda e, r: S3Error("NoSuchVersion", extra={"Key": e.key, "VersionId": e.version_id}),
+    ),
+    (engine.NoSuchSettingError, lambda e, r: S3Error(_NO_SETTING[e.setting])),
+    (engine.IsDeleteMarkerError, lambda e, r: _is_delete_marker(e)),
+    (engine.ObjectLockedError, lambda e, r: S3Error("AccessDenied", str(e))),
+    (engine.BucketStateError, lambda e, r: S3Error("InvalidRequest", str(e))),
     (
         engine.NoSuchUploadError,
         lambda e, r: S3Error("NoSuchUpload", extra={"UploadId": r.query_value("uploadId") or ""}),
@@ -234,6 +262,16 @@ _ENGINE: list[tuple[type[engine.StoreError], Mapper]] = [
         lambda e, r: S3Error("InvalidBucketName", extra={"BucketName": r.bucket}),
     ),
     (engine.KeyTooLongError, lambda e, r: key_too_long(r.key)),
+    (
+        engine.NoSuchPartError,
+        lambda e, r: S3Error(
+            "InvalidPartNumber",
+            extra={
+                "PartNumberRequested": str(e.part_number),
+                "ActualPartCount": str(e.part_count),
+            },
+        ),
+    ),
     (engine.InvalidRangeError, lambda e, r: _invalid_range(e, r)),
     (engine.BadDigestError, lambda e, r: bad_digest(e.algorithm, e.expected, e.computed)),
     (
@@ -358,6 +396,28 @@ def bad_digest(algorithm: str, expected: str, computed: str) -> S3Error:
         )
     return S3Error(
         "BadDigest", f"The {algorithm} you specified did not match the calculated checksum."
+    )
+
+
+def _no_such_key(error: engine.NoSuchKeyError, request: Request) -> S3Error:
+    """404; where a delete marker hides the object, the headers say so."""
+    headers: Headers = []
+    if error.marker_version_id:
+        headers.append((b"x-amz-delete-marker", b"true"))
+        headers.append((b"x-amz-version-id", error.marker_version_id.encode("ascii")))
+    return S3Error("NoSuchKey", extra={"Key": request.key}, headers=headers)
+
+
+def _is_delete_marker(error: engine.IsDeleteMarkerError) -> S3Error:
+    return S3Error(
+        "MethodNotAllowed",
+        extra={"ResourceType": "DeleteMarker"},
+        headers=[
+            (b"x-amz-delete-marker", b"true"),
+            (b"x-amz-version-id", error.version_id.encode("ascii")),
+            (b"last-modified", http_date(error.modified_ms // 1000)),
+            (b"allow", b"DELETE"),
+        ],
     )
 
 

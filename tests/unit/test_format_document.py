@@ -108,6 +108,8 @@ def test_the_parts_of_bodies_name_every_field_in_order() -> None:
         "extent": schema.Extent,
         "checksum": schema.ChecksumRow,
         "part of a manifest": schema.ManifestPart,
+        "lock": schema.LockRow,
+        "seal": schema.SealRow,
     }
     rows = {row[0]: row[1] for row in table("", "fields")}
     assert rows.keys() == structs.keys()

@@ -19,12 +19,22 @@ from tests.unit.recovery_stores import BUCKET, PAGE_BYTES, Sandbox, append, cont
 MADE_OF: dict[type[msgspec.Struct], tuple[list[Any], int]] = {
     schema.BucketBody: ([1, 2, "region", "owner", {"a": b"b"}], 4),
     schema.VersionBody: (
-        [3, 4, b"m" * 16, 0, "", "", [["SHA1", "x", True]], {}, {}, {}, "null", [[1, 2, 3]], b"u"],
+        [
+            *(3, 4, b"m" * 16, 0, "", "", [["SHA1", "x", True]], {}, {}, {}, "null"),
+            *([[1, 2, 3]], b"u", ["GOVERNANCE", 5, True]),
+            ["aws:kms", "arn", b"w", b"s", b"{}", True],
+        ],
         11,
     ),
-    schema.PartBody: ([b"u" * 16, 1, 2, 3, b"m" * 16, [], [[1, 2, 3]], 9], 7),
-    schema.ManifestBody: ([0, [[1, 2, b"m" * 16, [], []]]], 2),
-    schema.UploadBody: ([b"u" * 16, 1, {}, {}, {}, "STANDARD", "", "CRC32", "FULL_OBJECT"], 9),
+    schema.PartBody: ([b"u" * 16, 1, 2, 3, b"m" * 16, [], [[1, 2, 3]], 9, b"s"], 7),
+    schema.ManifestBody: ([0, [[1, 2, b"m" * 16, [], [], b"s"]]], 2),
+    schema.UploadBody: (
+        [
+            *(b"u" * 16, 1, {}, {}, {}, "STANDARD", "", "CRC32", "FULL_OBJECT"),
+            *(["", 0, True], ["AES256", "", b"w"]),
+        ],
+        9,
+    ),
     schema.GoneBody: ([5, b"u" * 16], 0),
     schema.SegmentsBody: ([0, 1, [[0, 1, 0, 1]]], 3),
     schema.SegmentFreedBody: ([0, 1], 2),

@@ -34,6 +34,10 @@ def engine_errors() -> list[engine.StoreError]:
         engine.BadDigestError: engine.BadDigestError("CRC32", "a", "b"),
         engine.EntityTooLargeError: engine.EntityTooLargeError(2, 1),
         engine.EntityTooSmallError: engine.EntityTooSmallError(1, 2, 3, "e"),
+        engine.NoSuchVersionError: engine.NoSuchVersionError("k", "v"),
+        engine.NoSuchSettingError: engine.NoSuchSettingError("tagging"),
+        engine.NoSuchPartError: engine.NoSuchPartError(2, 1),
+        engine.IsDeleteMarkerError: engine.IsDeleteMarkerError("k", "v", 5),
     }
     public = [c for c in subclasses(engine.StoreError) if c.__module__ == engine.__name__]
     return [special.get(kind) or kind("why") for kind in public]
@@ -45,6 +49,12 @@ STATUS = {
     "NoSuchBucketError": 404,
     "NoSuchKeyError": 404,
     "NoSuchUploadError": 404,
+    "NoSuchVersionError": 404,
+    "NoSuchSettingError": 404,
+    "NoSuchPartError": 416,
+    "IsDeleteMarkerError": 405,
+    "ObjectLockedError": 403,
+    "BucketStateError": 400,
     "KeyNotFoundError": 400,
     "KeyDisabledError": 400,
     "KeyStateError": 400,

@@ -1,0 +1,87 @@
+"""The part of `ObjectStore` that is about buckets and their settings."""
+
+from __future__ import annotations
+
+from objstore.engine import buckets, settings
+from objstore.engine.calls import Calls
+from objstore.model import BucketInfo, DefaultRetention
+
+
+class BucketCalls(Calls):
+    """Buckets."""
+
+    def create_bucket(
+        self, bucket: str, *, region: str = "us-east-1", owner: str = ""
+    ) -> BucketInfo:
+        """Make a bucket.
+
+        Raises:
+            InvalidBucketNameError: S3 would not take the name.
+            BucketExistsError: there is one of that name.
+        """
+        return buckets.create(self._open_core(), bucket, region, owner)
+
+    def head_bucket(self, bucket: str) -> BucketInfo:
+        """Raises `NoSuchBucketError` if there is none of that name."""
+        return buckets.head(self._open_core(), bucket)
+
+    def list_buckets(
+        self, *, prefix: str = "", start_after: str = "", limit: int = 10_000
+    ) -> list[BucketInfo]:
+        """Buckets in the order of their names, at most `limit`."""
+        return buckets.list_buckets(self._open_core(), prefix, start_after, limit)
+
+    def delete_bucket(self, bucket: str) -> None:
+        """Remove an empty bucket.
+
+        Raises:
+            NoSuchBucketError: there is none of that name.
+            BucketNotEmptyError: it still holds objects or uploads.
+        """
+        buckets.delete(self._open_core(), bucket)
+
+    # --- settings -----------------------------------------------------------------
+
+    def versioning(self, bucket: str) -> str:
+        """Whether the bucket keeps versions: ``Enabled``, ``Suspended``, or empty if never."""
+        return settings.versioning(self._open_core(), bucket)
+
+    def set_versioning(self, bucket: str, status: str) -> None:
+        """Keep what is overwritten from now on (``Enabled``), or no longer (``Suspended``).
+
+        Raises:
+            BucketStateError: it cannot be suspended, as the bucket has object lock.
+        """
+        settings.set_versioning(self._open_core(), bucket, status)
+
+    def object_lock(self, bucket: str) -> DefaultRetention:
+        """The default retention of a bucket with object lock; one without a mode for none.
+
+        Raises:
+            NoSuchSettingError: the bucket has no object lock.
+        """
+        return settings.object_lock(self._open_core(), bucket)
+
+    def set_object_lock(self, bucket: str, default: DefaultRetention) -> None:
+        """Give the bucket object lock, for good, and its new versions a default retention.
+
+        Raises:
+            BucketStateError: its versioning is not enabled.
+        """
+        settings.set_object_lock(self._open_core(), bucket, default)
+
+    def bucket_setting(self, bucket: str, name: str) -> bytes:
+        """One of the settings that the engine keeps and does not interpret.
+
+        Raises:
+            NoSuchSettingError: it was never made, or has been deleted.
+        """
+        return settings.get(self._open_core(), bucket, name)
+
+    def set_bucket_setting(self, bucket: str, name: str, value: bytes | None) -> None:
+        """Keep `value` under `name`; None deletes it.
+
+        Raises:
+            InvalidArgumentError: the setting has a method of its own.
+        """
+        settings.change(self._open_core(), bucket, name, value)

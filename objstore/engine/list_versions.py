@@ -1,0 +1,184 @@
+"""Listing versions: current ones from ``o``, older ones from ``v``, merged by key.
+
+Both run in the order of keys, and within ``v`` newest first.  Each key of ``v`` is in
+``o`` as well, so a page is a walk along ``o`` with what ``v`` has of the same key behind
+each row.  Rows come a page at a time.
+"""
+
+from __future__ import annotations
+
+from objstore.config import LIST_FIRST_ROWS, LIST_GROWTH, LIST_MAX_ROWS
+from objstore.engine import rows
+from objstore.engine.core import Core
+from objstore.engine.listing import fold
+from objstore.engine.versions import find_version, version_id
+from objstore.errors import NoSuchVersionError
+from objstore.index import keys, schema
+from objstore.index.base import ReadTransaction
+from objstore.index.schema import FLAG_DELETE_MARKER, unpack_head
+from objstore.model import VersionEntry, VersionPage
+
+Row = tuple[bytes, bytes]
+
+
+class _Cursor:
+    """Rows of a range in pages that grow."""
+
+    def __init__(self, txn: ReadTransaction, start: bytes, stop: bytes) -> None:
+        self._txn, self._next, self._stop = txn, start, stop
+        self._page: list[Row] = []
+        self._at = 0
+        self._asked = LIST_FIRST_ROWS
+        self._is_last = False
+
+    def seek(self, start: bytes) -> None:
+        """Go on at `start`, which is not before where this is."""
+        while self._at < len(self._page) and self._page[self._at][0] < start:
+            self._at += 1
+        if self._at == len(self._page):
+            self._next = max(self._next, start)
+
+    def peek(self) -> Row | None:
+        """The row that this is at; None at the end."""
+        if self._at == len(self._page):
+            if self._is_last:
+                return None
+            self._page = self._txn.page(self._next, self._stop, self._asked)
+            self._at = 0
+            self._is_last = len(self._page) < self._asked
+            if not self._page:
+                return None
+            self._next = self._page[-1][0] + b"\x00"
+            self._asked = min(self._asked * LIST_GROWTH, LIST_MAX_ROWS)
+        return self._page[self._at]
+
+    def step(self) -> None:
+        self._at += 1
+
+
+class _Lister:
+    """One page under way."""
+
+    def __init__(
+        self, txn: ReadTransaction, bucket_id: int, prefix: bytes, delimiter: bytes, limit: int
+    ) -> None:
+        self._txn = txn
+        self._bucket_id = bucket_id
+        self._prefix, self._delimiter = prefix, delimiter
+        self._limit = limit
+        self._base = keys.current_prefix(bucket_id)
+        self._older_base = b"v" + self._base[1:]
+        self.found: list[tuple[bytes, bool, bytes]] = []
+        self.prefixes: list[bytes] = []
+
+    def run(self, marker: bytes, version_marker: str) -> bool:
+        """Fill the page; whether there is more."""
+        start = self._base + self._prefix
+        if marker:
+            if version_marker and self._is_full_after(marker, version_marker):
+                return True
+            start = max(start, self._after(marker))
+        wanted = self._base + self._prefix
+        current = _Cursor(self._txn, start, keys.after(wanted))
+        older_start = self._older_base + keys.terminated(start[5:])[:-2]
+        older = _Cursor(self._txn, older_start, keys.after(self._older_base))
+        while (row := current.peek()) is not None:
+            key = row[0][5:]
+            folded = fold(key, self._prefix, self._delimiter) if self._delimiter else None
+            if self._is_full():
+                return True
+            if folded is not None:
+                self.prefixes.append(folded)
+                behind = keys.after(folded)
+                current.seek(self._base + behind)
+                older.seek(self._older_base + keys.terminated(behind)[:-2])
+                continue
+            self.found.append((key, True, row[1]))
+            current.step()
+            if self._add_older(key, older):
+                return True
+        return False
+
+    def _after(self, marker: bytes) -> bytes:
+        """The least row that comes after all of `marker`, a key or a common prefix."""
+        if self._delimiter and marker.startswith(self._prefix):
+            folded = fold(marker, self._prefix, self._delimiter)
+            if folded is not None:
+                return self._base + keys.after(folded)
+        return self._base + marker + b"\x00"
+
+    def _is_full(self) -> bool:
+        return len(self.found) + len(self.prefixes) >= self._limit
+
+    def _is_full_after(self, key: bytes, version_marker: str) -> bool:
+        """List what is older than one version of `key`; whether there is more than fits."""
+        try:
+            row_key, row = find_version(self._txn, self._bucket_id, key, version_marker)
+        except NoSuchVersionError:
+            return False  # gone since the last page: where it stood cannot be told
+        if not key.startswith(self._prefix):
+            return False
+        prefix = keys.versions_prefix(self._bucket_id, key)
+        is_current = row_key.startswith(b"o")
+        start = (
+            prefix
+            if is_current
+            else keys.version(self._bucket_id, key, unpack_head(row).version_seq) + b"\x00"
+        )
+        return self._add_older(key, _Cursor(self._txn, start, keys.after(prefix)))
+
+    def _add_older(self, key: bytes, older: _Cursor) -> bool:
+        """Add what `older` has of `key`; whether the page is full and there is more."""
+        prefix = keys.versions_prefix(self._bucket_id, key)
+        while (row := older.peek()) is not None and row[0].startswith(prefix):
+            if self._is_full():
+                return True
+            self.found.append((key, False, row[1]))
+            older.step()
+        return False
+
+
+def list_versions(
+    core: Core,
+    bucket: str,
+    prefix: str,
+    delimiter: str,
+    key_marker: str,
+    version_id_marker: str,
+    limit: int,
+) -> VersionPage:
+    """See `ObjectStore.list_versions`."""
+    with core.index.read() as txn:
+        bucket_id = core.bucket(txn, bucket).bucket_id
+        if limit <= 0:
+            return VersionPage(())
+        lister = _Lister(txn, bucket_id, prefix.encode(), delimiter.encode(), limit)
+        has_more = lister.run(key_marker.encode(), version_id_marker)
+    entries = tuple([_entry(*found) for found in lister.found])
+    prefixes = tuple([folded.decode() for folded in lister.prefixes])
+    if not has_more:
+        return VersionPage(entries, prefixes)
+    last = entries[-1] if entries else None
+    if last is None or (prefixes and lister.prefixes[-1] > lister.found[-1][0]):
+        return VersionPage(entries, prefixes, prefixes[-1], "")
+    return VersionPage(entries, prefixes, last.key, last.version_id)
+
+
+def _entry(key: bytes, is_latest: bool, row: bytes) -> VersionEntry:
+    head = unpack_head(row)
+    body = schema.decode_listing(schema.row_body(row))
+    checksums = body.checksums
+    is_marker = bool(head.flags & FLAG_DELETE_MARKER)
+    return VersionEntry(
+        key.decode(),
+        version_id(head.flags, head.version_seq, body.modified_ms),
+        is_latest,
+        is_marker,
+        body.size_bytes,
+        "" if is_marker else rows.etag_text(body.etag, body.etag_parts),
+        body.modified_ms,
+        body.storage_class or rows.STANDARD,
+        body.owner,
+        tuple([checksum.algorithm for checksum in checksums]),
+        ("COMPOSITE" if checksums[0].composite else "FULL_OBJECT") if checksums else "",
+    )

@@ -1,0 +1,145 @@
+"""The part of `ObjectStore` that is about multipart uploads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from blockdev import Buffer
+from objstore.engine import buckets, get, multipart
+from objstore.engine.calls import Calls
+from objstore.engine.multipart import PartStream
+from objstore.model import (
+    DEFAULT_ATTRIBUTES,
+    NO_CONDITIONS,
+    ByteRange,
+    Checksum,
+    CompletedPart,
+    Conditions,
+    ObjectAttributes,
+    ObjectInfo,
+    PartInfo,
+    PartPage,
+    UploadInfo,
+    UploadPage,
+)
+
+
+class MultipartCalls(Calls):
+    """Multipart uploads."""
+
+    def create_upload(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        attributes: ObjectAttributes = DEFAULT_ATTRIBUTES,
+        checksum_algorithm: str = "",
+        checksum_type: str = "",
+    ) -> UploadInfo:
+        """Begin a multipart upload."""
+        core = self._open_core()
+        buckets.ensure(core, bucket, key)
+        checksum = (checksum_algorithm, checksum_type)
+        return multipart.create(core, bucket, key, attributes, checksum)
+
+    def head_upload(self, bucket: str, key: str, upload_id: str) -> UploadInfo:
+        """Raises `NoSuchUploadError` if there is none."""
+        return multipart.head(self._open_core(), bucket, key, upload_id)
+
+    def open_part(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        *,
+        size_bytes: int | None = None,
+        hashers: Sequence[Callable[[Buffer], object]] = (),
+    ) -> PartStream:
+        """Begin a part (1-10,000); it replaces an earlier one of its number on commit."""
+        core = self._open_core()
+        return PartStream(core, bucket, key, upload_id, part_number, size_bytes, hashers)
+
+    def copy_part(
+        self,
+        source_bucket: str,
+        source_key: str,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        *,
+        byte_range: ByteRange | None = None,
+        source_version_id: str = "",
+        source_conditions: Conditions = NO_CONDITIONS,
+    ) -> PartInfo:
+        """Make a part of an object's bytes, or a range of them."""
+        source = get.get(
+            self._open_core(),
+            source_bucket,
+            source_key,
+            byte_range,
+            source_conditions,
+            source_version_id,
+        )
+        with (
+            source,
+            self.open_part(
+                bucket, key, upload_id, part_number, size_bytes=source.length_bytes
+            ) as part,
+        ):
+            for piece in source:
+                part.write(piece)
+            return part.commit()
+
+    def list_parts(
+        self, bucket: str, key: str, upload_id: str, *, after: int = 0, limit: int = 1000
+    ) -> PartPage:
+        """Uploaded parts with numbers greater than `after`."""
+        return multipart.list_parts(self._open_core(), bucket, key, upload_id, after, limit)
+
+    def list_uploads(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        key_marker: str = "",
+        upload_id_marker: str = "",
+        limit: int = 1000,
+    ) -> UploadPage:
+        """Uploads under way, by key and upload id, after the markers."""
+        return multipart.list_uploads(
+            self._open_core(), bucket, prefix, delimiter, key_marker, upload_id_marker, limit
+        )
+
+    def complete_upload(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[CompletedPart],
+        *,
+        conditions: Conditions = NO_CONDITIONS,
+        checksums: tuple[Checksum, ...] = (),
+    ) -> ObjectInfo:
+        """Make an object of uploaded parts; metadata only, whatever its size.
+
+        Doing it again gives the same answer while the object is still there.
+
+        Raises:
+            NoSuchUploadError, InvalidPartError, InvalidPartOrderError,
+            EntityTooSmallError: as S3; PreconditionFailedError as in `put`.
+        """
+        return multipart.complete(
+            self._open_core(), bucket, key, upload_id, parts, conditions, checksums
+        )
+
+    def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        """End an upload and free its parts.
+
+        Raises:
+            NoSuchUploadError: there is none.
+        """
+        core = self._open_core()
+        core.commit(multipart.AbortUpload(core, bucket, key, upload_id))

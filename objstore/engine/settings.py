@@ -1,0 +1,124 @@
+"""Settings of a bucket: versioning, object lock, default encryption, tags and the rest.
+
+Each is some bytes under a name in the bucket's record.  Changing one writes that record
+again, in a commit like any other: whoever writes an object sees it, or does not, at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from objstore.engine import locks
+from objstore.engine.core import Core
+from objstore.engine.operation import Decision
+from objstore.engine.space import FOR_WRITES
+from objstore.engine.versions import ENABLED, SUSPENDED, VERSIONING
+from objstore.errors import BucketStateError, InvalidArgumentError, NoSuchSettingError
+from objstore.index import schema
+from objstore.index.schema import BucketBody
+from objstore.log import format as log
+from objstore.log.format import Record
+from objstore.model import DefaultRetention
+
+_BODY_BOUND_BYTES = 1024
+
+Settings: TypeAlias = dict[str, bytes]
+Change: TypeAlias = Callable[[Settings], None]
+"""Changes a copy of the settings, or raises a `StoreError`."""
+
+
+class ChangeSettings:
+    """Change the settings of a bucket as `change` says."""
+
+    leaves_segments = FOR_WRITES
+
+    def __init__(self, core: Core, bucket: str, change: Change, adds_bytes: int) -> None:
+        self._core, self._bucket, self._change = core, bucket, change
+        with core.index.read() as txn:
+            settings = core.bucket(txn, bucket).settings
+        held_bytes = sum(len(name) + len(value) + 10 for name, value in settings.items())
+        self.size_bound_bytes = _BODY_BOUND_BYTES + 2 * held_bytes + adds_bytes
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        old = self._core.bucket(decision.txn, self._bucket)
+        settings = dict(old.settings)
+        self._change(settings)
+        if settings == old.settings:
+            return []
+        body = schema.encode(msgspec.structs.replace(old, settings=settings))
+        return [Record(log.BUCKET, old.bucket_id, self._bucket.encode(), body)]
+
+
+def read(core: Core, bucket: str) -> BucketBody:
+    with core.index.read() as txn:
+        return core.bucket(txn, bucket)
+
+
+def get(core: Core, bucket: str, name: str) -> bytes:
+    """See `ObjectStore.bucket_setting`."""
+    value = read(core, bucket).settings.get(name)
+    if value is None:
+        raise NoSuchSettingError(name)
+    return value
+
+
+def change(core: Core, bucket: str, name: str, value: bytes | None) -> None:
+    """See `ObjectStore.set_bucket_setting`."""
+    if name in (VERSIONING, locks.OBJECT_LOCK):
+        raise InvalidArgumentError(f"{name!r} has a method of its own", "name", name)
+
+    def apply(settings: Settings) -> None:
+        if value is None:
+            settings.pop(name, None)
+        else:
+            settings[name] = value
+
+    core.commit(ChangeSettings(core, bucket, apply, len(name) + len(value or b"") + 10))
+
+
+def versioning(core: Core, bucket: str) -> str:
+    """See `ObjectStore.versioning`."""
+    return read(core, bucket).settings.get(VERSIONING, b"").decode()
+
+
+def set_versioning(core: Core, bucket: str, status: str) -> None:
+    """See `ObjectStore.set_versioning`."""
+    value = status.encode()
+    if value not in (ENABLED, SUSPENDED):
+        raise InvalidArgumentError("versioning is Enabled or Suspended", "Status", status)
+
+    def apply(settings: Settings) -> None:
+        if value == SUSPENDED and locks.OBJECT_LOCK in settings:
+            raise BucketStateError(
+                "An Object Lock configuration is present on this bucket, so the versioning state "
+                "cannot be changed."
+            )
+        settings[VERSIONING] = value
+
+    core.commit(ChangeSettings(core, bucket, apply, 64))
+
+
+def object_lock(core: Core, bucket: str) -> DefaultRetention:
+    """See `ObjectStore.object_lock`."""
+    body = read(core, bucket)
+    if not locks.has_lock(body):
+        raise NoSuchSettingError(locks.OBJECT_LOCK)
+    return locks.default_retention(body)
+
+
+def set_object_lock(core: Core, bucket: str, default: DefaultRetention) -> None:
+    """See `ObjectStore.set_object_lock`."""
+    locks.check_default(default)
+    encoded = locks.encode_default(default)
+
+    def apply(settings: Settings) -> None:
+        if settings.get(VERSIONING) != ENABLED:
+            raise BucketStateError(
+                "Versioning must be 'Enabled' on the bucket to apply Object Lock"
+            )
+        settings[locks.OBJECT_LOCK] = encoded
+
+    core.commit(ChangeSettings(core, bucket, apply, len(encoded) + 64))

@@ -1,0 +1,183 @@
+"""Changing what is said of a version: its tags, its lock, never its bytes.
+
+The version's record is written again with another body.  It stays the same version: its
+number, its id, its time and its parts are kept.  The bytes of a small object are in the
+record, and are written again with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from blockdev import DeviceError
+from objstore.engine import locks, rows
+from objstore.engine.core import Core, encode_key
+from objstore.engine.get import (
+    device_read_failure,
+    find_row,
+    payload_corruption,
+    payload_is_whole,
+)
+from objstore.engine.locks import protects
+from objstore.engine.operation import Decision
+from objstore.engine.put import attributes_bound_bytes, info_of
+from objstore.engine.space import FOR_WRITES
+from objstore.errors import (
+    BucketStateError,
+    InvalidArgumentError,
+    NoSuchKeyError,
+    ObjectLockedError,
+)
+from objstore.index import schema
+from objstore.index.schema import BucketBody, Head, LockRow, VersionBody, unpack_head
+from objstore.log import format as log
+from objstore.log.format import Record
+from objstore.model import ObjectAttributes, ObjectInfo
+
+_SLACK_BYTES = 256
+
+Change: TypeAlias = Callable[[BucketBody, VersionBody, int], VersionBody]
+"""Makes the new body of a bucket, the old body and the time in ms, or raises a `StoreError`."""
+
+
+class UpdateVersion:
+    """Write a version's record again, with the body that `change` makes.
+
+    `adds_bytes`: by how much the body may grow.
+    """
+
+    leaves_segments = FOR_WRITES
+
+    def __init__(
+        self,
+        core: Core,
+        name: tuple[str, str, str],
+        change: Change,
+        adds_bytes: int,
+    ) -> None:
+        self._core, self._name, self._change = core, name, change
+        self._key = encode_key(name[1])
+        with core.index.read() as txn:
+            self._row = find_row(core, txn, *name)
+        head = unpack_head(self._row)
+        self._payload = self._read(head)
+        self.size_bound_bytes = head.charge_bytes + adds_bytes + _SLACK_BYTES
+
+    def _read(self, head: Head) -> bytearray:
+        payload = bytearray(head.payload_bytes)
+        try:
+            self._core.device.read_into(head.payload_offset, payload)
+        except DeviceError as error:
+            raise device_read_failure(error) from error
+        if not payload_is_whole(head, payload):
+            with self._core.index.read() as txn:
+                if find_row(self._core, txn, *self._name) != self._row:
+                    raise VersionChangedError
+            raise payload_corruption(self._name[0], self._name[1], head)
+        return payload
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        bucket = self._core.bucket(decision.txn, self._name[0])
+        row = find_row(self._core, decision.txn, *self._name)
+        if row != self._row:
+            raise VersionChangedError
+        head = unpack_head(row)
+        body = self._change(bucket, schema.decode_version(schema.row_body(row)), decision.now_ms)
+        return [
+            Record(
+                log.VERSION,
+                bucket.bucket_id,
+                self._key,
+                schema.encode(body),
+                head.version_seq,
+                head.flags,
+                self._payload,
+                head.payload_xxh3,
+            )
+        ]
+
+
+class VersionChangedError(NoSuchKeyError):
+    """The version was rewritten or moved while its change was prepared; prepare it again."""
+
+    def __init__(self) -> None:
+        super().__init__("the version changed meanwhile")
+
+
+def update(
+    core: Core, bucket: str, key: str, version_id: str, change: Change, adds_bytes: int
+) -> ObjectInfo:
+    """Change the current object, or the version named; what is known of it then."""
+    while True:
+        try:
+            operation = UpdateVersion(core, (bucket, key, version_id), change, adds_bytes)
+            (record,) = core.commit(operation)
+        except VersionChangedError:
+            continue
+        return info_of(bucket, record)
+
+
+def set_tags(
+    core: Core, bucket: str, key: str, version_id: str, tags: dict[str, str]
+) -> ObjectInfo:
+    """See `ObjectStore.set_tags`."""
+
+    def change(_bucket: BucketBody, body: VersionBody, _now_ms: int) -> VersionBody:
+        return msgspec.structs.replace(body, tags=tags)
+
+    adds_bytes = attributes_bound_bytes(ObjectAttributes(tags=tags))
+    return update(core, bucket, key, version_id, change, adds_bytes)
+
+
+def set_legal_hold(core: Core, bucket: str, key: str, version_id: str, is_held: bool) -> ObjectInfo:
+    """See `ObjectStore.set_legal_hold`."""
+
+    def change(bucket: BucketBody, body: VersionBody, _now_ms: int) -> VersionBody:
+        _check_has_lock(bucket)
+        old = body.lock or LockRow()
+        new = rows.lock_of(LockRow(old.mode, old.retain_until_ms, is_held))
+        return msgspec.structs.replace(body, lock=rows.lock_row(new))
+
+    return update(core, bucket, key, version_id, change, _SLACK_BYTES)
+
+
+def set_retention(
+    core: Core,
+    bucket: str,
+    key: str,
+    version_id: str,
+    mode: str,
+    retain_until_ms: int,
+    bypass_governance: bool,
+) -> ObjectInfo:
+    """See `ObjectStore.set_retention`."""
+    if bool(mode) != bool(retain_until_ms):
+        raise InvalidArgumentError("a retention has a mode and a date", "Mode", mode)
+
+    def change(bucket: BucketBody, body: VersionBody, now_ms: int) -> VersionBody:
+        _check_has_lock(bucket)
+        old = body.lock or LockRow()
+        new = LockRow(mode, retain_until_ms, old.legal_hold)
+        if mode:
+            locks.check_retention(mode, retain_until_ms, now_ms)
+        if _loosens(old, new):
+            now = LockRow(old.mode, old.retain_until_ms)  # a legal hold is another matter
+            if protects(now, now_ms, bypass=bypass_governance):
+                raise ObjectLockedError("Access Denied because object protected by object lock.")
+        return msgspec.structs.replace(body, lock=rows.lock_row(rows.lock_of(new)))
+
+    return update(core, bucket, key, version_id, change, _SLACK_BYTES)
+
+
+def _loosens(old: LockRow, new: LockRow) -> bool:
+    """Whether `new` protects less than `old`: shorter, or in a mode that can be lifted."""
+    is_weaker = old.mode == locks.COMPLIANCE and new.mode != locks.COMPLIANCE
+    return is_weaker or new.retain_until_ms < old.retain_until_ms
+
+
+def _check_has_lock(bucket: BucketBody) -> None:
+    if not locks.has_lock(bucket):
+        raise BucketStateError("Bucket is missing Object Lock Configuration")
