@@ -7,6 +7,7 @@ about something else.  No durability, no concurrency, no bounds beyond S3's own.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,9 @@ from objstore.errors import (
     KeyTooLongError,
     NoSuchBucketError,
     NoSuchKeyError,
+    NoSuchPartError,
     NoSuchUploadError,
+    NoSuchVersionError,
     NotModifiedError,
     PreconditionFailedError,
 )
@@ -47,6 +50,8 @@ from objstore.model import (
     ListPage,
     ObjectAttributes,
     ObjectInfo,
+    ObjectPart,
+    ObjectPartPage,
     PartInfo,
     PartPage,
     UploadInfo,
@@ -62,6 +67,7 @@ Info = TypeVar("Info", ObjectInfo, PartInfo)
 class _Object:
     info: ObjectInfo
     data: bytes
+    parts: tuple[ObjectPart, ...] = ()
 
 
 @dataclass
@@ -319,10 +325,20 @@ class ModelStore:
 
         return ModelStream(commit, size_bytes, hashers)
 
-    def head(self, bucket: str, key: str, *, conditions: Conditions = NO_CONDITIONS) -> ObjectInfo:
-        info = self._object(bucket, key).info
-        check_read(conditions, info)
-        return info
+    def head(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version_id: str = "",
+        part_number: int = 0,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> ObjectInfo:
+        found = self._object(bucket, key, version_id)
+        check_read(conditions, found.info)
+        if not part_number:
+            return found.info
+        return msgspec.structs.replace(found.info, part=_part_of(found, part_number))
 
     def get(
         self,
@@ -330,12 +346,43 @@ class ModelStore:
         key: str,
         *,
         byte_range: ByteRange | None = None,
+        version_id: str = "",
+        part_number: int = 0,
         conditions: Conditions = NO_CONDITIONS,
     ) -> ModelReader:
-        found = self._object(bucket, key)
+        info = self.head(
+            bucket, key, version_id=version_id, part_number=part_number, conditions=conditions
+        )
+        if info.part is not None:
+            start, length = info.part.start_byte, info.part.size_bytes
+        else:
+            start, length = resolve_range(byte_range, info.size_bytes)
+        data = self._object(bucket, key, version_id).data
+        return ModelReader(info, data, start, length, self.config.io_bytes)
+
+    def list_object_parts(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version_id: str = "",
+        after: int = 0,
+        limit: int = 1000,
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> ObjectPartPage:
+        found = self._object(bucket, key, version_id)
         check_read(conditions, found.info)
-        start, length = resolve_range(byte_range, found.info.size_bytes)
-        return ModelReader(found.info, found.data, start, length, self.config.io_bytes)
+        left = [part for part in found.parts if part.part_number > after]
+        page = tuple(left[:limit])
+        next_after = page[-1].part_number if page and len(left) > limit else None
+        return ObjectPartPage(page, next_after, found.info)
+
+    def object_part_at(
+        self, bucket: str, key: str, start_byte: int, *, version_id: str = ""
+    ) -> ObjectPartPage:
+        found = self._object(bucket, key, version_id)
+        parts = tuple(part for part in found.parts if part.start_byte == start_byte)
+        return ObjectPartPage(parts, None, found.info)
 
     def delete(self, bucket: str, key: str) -> DeleteResult:
         existed = self._bucket(bucket).objects.pop(key, None) is not None
@@ -372,7 +419,7 @@ class ModelStore:
             conditions,
             checksums,
             etag=source.info.etag,
-            part_count=source.info.part_count,
+            parts=source.parts,
         )
 
     def list(
@@ -526,7 +573,7 @@ class ModelStore:
             conditions,
             checksums,
             etag=f"{hashlib.md5(digests).hexdigest()}-{len(chosen)}",
-            part_count=len(chosen),
+            parts=_placed(chosen),
         )
         del found.uploads[upload_id]
         found.completed[upload_id] = (key, tuple(parts), info)
@@ -555,10 +602,12 @@ class ModelStore:
             self.create_bucket(bucket)
         return self._bucket(bucket)
 
-    def _object(self, bucket: str, key: str) -> _Object:
+    def _object(self, bucket: str, key: str, version_id: str = "") -> _Object:
         objects = self._bucket(bucket).objects
+        if version_id not in ("", "null"):
+            raise NoSuchVersionError(key, version_id)
         if key not in objects:
-            raise NoSuchKeyError(key)
+            raise NoSuchVersionError(key, version_id) if version_id else NoSuchKeyError(key)
         return objects[key]
 
     def _store(
@@ -571,7 +620,7 @@ class ModelStore:
         checksums: tuple[Checksum, ...],
         *,
         etag: str = "",
-        part_count: int = 0,
+        parts: tuple[ObjectPart, ...] = (),
     ) -> ObjectInfo:
         existing = bucket.objects.get(key)
         check_write(conditions, existing.info if existing else None, key)
@@ -583,9 +632,9 @@ class ModelStore:
             modified_ms=self._now_ms(),
             attributes=attributes,
             checksums=checksums,
-            part_count=part_count,
+            part_count=len(parts),
         )
-        bucket.objects[key] = _Object(info, body)
+        bucket.objects[key] = _Object(info, body, parts)
         return info
 
     def _upload(self, bucket: str, key: str, upload_id: str) -> _Upload:
@@ -702,6 +751,26 @@ def check_write(conditions: Conditions, existing: ObjectInfo | None, key: str) -
 
 def _matches(etags: tuple[str, ...], info: ObjectInfo) -> bool:
     return "*" in etags or info.etag in etags
+
+
+def _placed(parts: Sequence[_Part]) -> tuple[ObjectPart, ...]:
+    """Parts of an object: where each begins in it."""
+    starts = [0, *itertools.accumulate(part.info.size_bytes for part in parts)]
+    return tuple(
+        ObjectPart(
+            part.info.part_number, start, part.info.size_bytes, part.info.etag, part.info.checksums
+        )
+        for start, part in zip(starts, parts, strict=False)
+    )
+
+
+def _part_of(found: _Object, number: int) -> ObjectPart:
+    info = found.info
+    whole = ObjectPart(1, 0, info.size_bytes, info.etag, info.checksums)
+    for part in found.parts or (whole,):
+        if part.part_number == number:
+            return part
+    raise NoSuchPartError(number, len(found.parts) or 1)
 
 
 def _entry(info: ObjectInfo) -> ListEntry:

@@ -15,6 +15,7 @@ from objstore.model import (
     ListPage,
     ObjectAttributes,
     ObjectInfo,
+    ObjectPartPage,
     PartInfo,
     PartPage,
     UploadInfo,
@@ -42,6 +43,8 @@ class PartWriter(Protocol):
 
     def write(self, data: Any) -> None: ...
     def finish(self) -> None: ...
+    @property
+    def md5(self) -> bytes: ...
     def commit(self, *, checksums: tuple[Checksum, ...] = ()) -> PartInfo: ...
     def abort(self) -> None: ...
 
@@ -56,15 +59,38 @@ class Store(Protocol):
     ) -> list[BucketInfo]: ...
     def delete_bucket(self, bucket: str) -> None: ...
 
-    def head(self, bucket: str, key: str, *, conditions: Conditions = ...) -> ObjectInfo: ...
+    def head(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version_id: str = ...,
+        part_number: int = ...,
+        conditions: Conditions = ...,
+    ) -> ObjectInfo: ...
     def get(
         self,
         bucket: str,
         key: str,
         *,
         byte_range: ByteRange | None = ...,
+        version_id: str = ...,
+        part_number: int = ...,
         conditions: Conditions = ...,
     ) -> BodyReader: ...
+    def list_object_parts(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version_id: str = ...,
+        after: int = ...,
+        limit: int = ...,
+        conditions: Conditions = ...,
+    ) -> ObjectPartPage: ...
+    def object_part_at(
+        self, bucket: str, key: str, start_byte: int, *, version_id: str = ...
+    ) -> ObjectPartPage: ...
     def submit_delete(
         self,
         bucket: str,

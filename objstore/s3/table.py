@@ -10,7 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 from objstore.s3.operation import Kind, Level, Operation
-from objstore.s3.operations import buckets, copy, delete, get, listing, multipart, put
+from objstore.s3.operations import (
+    attributes,
+    buckets,
+    copy,
+    delete,
+    get,
+    listing,
+    multipart,
+    put,
+)
 
 _LIST = ("delimiter", "encoding-type", "max-keys", "prefix")
 _RESPONSE = (
@@ -91,6 +100,15 @@ def _offered() -> list[Operation]:
         _row("DeleteObjects", "POST", "bucket", "delete", handler=delete.delete_objects),
         _row("GetObject", "GET", "object", params=_READ, kind="read", handler=get.get_object),
         _row("HeadObject", "HEAD", "object", params=_READ, kind="read", handler=get.head_object),
+        _row(
+            "GetObjectAttributes",
+            "GET",
+            "object",
+            "attributes",
+            params=("versionId",),
+            kind="list",
+            handler=attributes.get_attributes,
+        ),
         _row("PutObject", "PUT", "object", kind="write", handler=put.put_object),
         _row("CopyObject", "PUT", "object", header=copies, handler=copy.copy_object),
         _row(
@@ -238,7 +256,6 @@ _BUCKET_CONFIGURATIONS = {
 _OBJECT_SUBRESOURCES: dict[str, dict[str, str]] = {
     "acl": {"GET": "GetObjectAcl", "PUT": "PutObjectAcl"},
     "annotation": {"GET": "ListObjectAnnotations"},
-    "attributes": {"GET": "GetObjectAttributes"},
     "encryption": {"PUT": "UpdateObjectEncryption"},
     "legal-hold": {"GET": "GetObjectLegalHold", "PUT": "PutObjectLegalHold"},
     "renameObject": {"PUT": "RenameObject"},

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from objstore.config import MAX_PARTS
-from objstore.errors import InvalidRangeError
-from objstore.model import NO_CONDITIONS, ByteRange, Conditions, ObjectInfo
+from objstore.errors import InvalidRangeError, NotFoundError
+from objstore.model import (
+    NO_CONDITIONS,
+    ByteRange,
+    Checksum,
+    Conditions,
+    ObjectInfo,
+    ObjectPart,
+)
 from objstore.s3 import versions
+from objstore.s3.checksums import COMPOSITE
 from objstore.s3.digests import HEADERS as CHECKSUM_HEADERS
-from objstore.s3.errors import S3Error, invalid_argument, not_implemented
+from objstore.s3.errors import S3Error, invalid_argument
 from objstore.s3.formats import http_date
 from objstore.s3.headers import (
     DEFAULT_CONTENT_TYPE,
@@ -41,17 +51,64 @@ def get_object(ctx: Context, request: Request) -> Response:
     if request.query or b"if-range" in request.header_map:
         return _get_by_query(ctx, request, wanted, conditions)
     reader = ctx.store.get(request.bucket, request.key, byte_range=wanted, conditions=conditions)
-    return _found(request, reader, partial=wanted is not None)
+    try:
+        return _found(ctx, request, reader, partial=wanted is not None)
+    except BaseException:
+        reader.close()
+        raise
 
 
-def _found(request: Request, reader: BodyReader, *, partial: bool) -> Response:
+def _found(ctx: Context, request: Request, reader: BodyReader, *, partial: bool) -> Response:
     info = reader.info
     headers = object_headers(info, reader.length_bytes)
+    if info.part is not None:
+        return _as_part(request, info, headers, reader)
     if partial:
-        headers.append(content_range(reader.start_byte, reader.length_bytes, info))
+        start, length = reader.start_byte, reader.length_bytes
+        headers.append(content_range(start, length, info))
+        headers += _range_checksum(ctx, request, info, start, length)
     elif b"x-amz-checksum-mode" in request.header_map:
         headers += checksum_headers(request, info)
     return Response(206 if partial else 200, headers, reader)
+
+
+def _range_checksum(
+    ctx: Context, request: Request, info: ObjectInfo, start: int, length: int
+) -> Headers:
+    """The checksum of a range that is a part: "a byte range that aligns to a single part".
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+    Any other range has none: that of the whole would fail who compares it with what it got.
+    """
+    if b"x-amz-checksum-mode" not in request.header_map or not info.checksums:
+        return []
+    if info.checksums[0].type != COMPOSITE:
+        return []
+    try:
+        page = ctx.store.object_part_at(info.bucket, info.key, start)
+    except NotFoundError:  # deleted since
+        return []
+    if page.info.version_seq != info.version_seq:  # replaced since
+        return []
+    aligned = [part for part in page.parts if part.size_bytes == length]
+    if not aligned:
+        return []
+    return checksum_headers(request, msgspec.structs.replace(info, part=aligned[0]))
+
+
+def _as_part(
+    request: Request, info: ObjectInfo, headers: Headers, body: bytes | BodyReader = b""
+) -> Response:
+    """A part is a range, even where it is the whole; of nothing there is no range."""
+    part = info.part
+    assert part is not None
+    if info.part_count:
+        headers.append((b"x-amz-mp-parts-count", b"%d" % info.part_count))
+    headers += checksum_headers(request, info)
+    if not part.size_bytes:
+        return Response(200, headers, body)
+    headers.append(content_range(part.start_byte, part.size_bytes, info))
+    return Response(206, headers, body)
 
 
 def _get_by_query(
@@ -59,14 +116,15 @@ def _get_by_query(
 ) -> Response:
     check_version(ctx, request)
     wanted = _if_range(ctx, request, wanted)
-    part = part_number(request, wanted)
-    reader = ctx.store.get(request.bucket, request.key, byte_range=wanted, conditions=conditions)
+    reader = ctx.store.get(
+        request.bucket,
+        request.key,
+        byte_range=wanted,
+        part_number=part_number(request, wanted),
+        conditions=conditions,
+    )
     try:
-        if part is not None:
-            check_part(reader.info, part)
-        response = _found(request, reader, partial=wanted is not None)
-        if part is not None:
-            as_part(response, reader.info)
+        response = _found(ctx, request, reader, partial=wanted is not None)
         response.headers = finish_headers(request, response.headers)
     except BaseException:
         reader.close()
@@ -80,22 +138,32 @@ def head_object(ctx: Context, request: Request) -> Response:
     wanted = byte_range(request.header(b"range"))
     check_version(ctx, request)
     wanted = _if_range(ctx, request, wanted)
-    part = part_number(request, wanted)
-    info = ctx.store.head(request.bucket, request.key, conditions=conditions)
-    if part is not None:
-        check_part(info, part)
+    info = ctx.store.head(
+        request.bucket,
+        request.key,
+        part_number=part_number(request, wanted),
+        conditions=conditions,
+    )
+    response = _head_response(ctx, request, info, wanted)
+    if request.query:
+        response.headers = finish_headers(request, response.headers)
+    return response
+
+
+def _head_response(
+    ctx: Context, request: Request, info: ObjectInfo, wanted: ByteRange | None
+) -> Response:
+    if info.part is not None:
+        return _as_part(request, info, object_headers(info, info.part.size_bytes))
     start, length = resolve(wanted, info.size_bytes)
     headers = object_headers(info, length)
     if wanted is not None:
         headers.append(content_range(start, length, info))
-    elif b"x-amz-checksum-mode" in request.header_map:
+        headers += _range_checksum(ctx, request, info, start, length)
+        return Response(206, headers)
+    if b"x-amz-checksum-mode" in request.header_map:
         headers += checksum_headers(request, info)
-    response = Response(200 if wanted is None else 206, headers)
-    if part is not None:
-        as_part(response, info)
-    if request.query:
-        response.headers = finish_headers(request, response.headers)
-    return response
+    return Response(200, headers)
 
 
 def object_headers(info: ObjectInfo, length_bytes: int) -> Headers:
@@ -140,16 +208,25 @@ def _value(text: str) -> bytes:
 
 
 def checksum_headers(request: Request, info: ObjectInfo) -> Headers:
-    """The checksums of the whole object, if x-amz-checksum-mode asks for them."""
+    """What x-amz-checksum-mode asks for: checksums of the whole object, or of the part read.
+
+    A part has its own value of the object's algorithm, so that who reads it can verify it.
+    """
     mode = request.header(b"x-amz-checksum-mode") or ""
     if mode.upper() != "ENABLED" or not info.checksums:
         return []
+    found = info.checksums if info.part is None else part_checksums(info, info.part)
     headers = [
-        (CHECKSUM_HEADERS[checksum.algorithm], checksum.value.encode("ascii"))
-        for checksum in info.checksums
+        (CHECKSUM_HEADERS[checksum.algorithm], checksum.value.encode("ascii")) for checksum in found
     ]
     headers.append((b"x-amz-checksum-type", info.checksums[0].type.encode("ascii")))
     return headers
+
+
+def part_checksums(info: ObjectInfo, part: ObjectPart) -> tuple[Checksum, ...]:
+    """A part's checksums of the algorithms that the object has; others are left out."""
+    algorithms = [checksum.algorithm for checksum in info.checksums]
+    return tuple(c for c in part.checksums if c.algorithm in algorithms)
 
 
 def content_range(start: int, length: int, info: ObjectInfo) -> tuple[bytes, bytes]:
@@ -193,15 +270,15 @@ def check_version(ctx: Context, request: Request) -> None:
         raise versions.no_such_version(request, version_id)
 
 
-def part_number(request: Request, wanted: ByteRange | None) -> int | None:
-    """The part asked for by partNumber.
+def part_number(request: Request, wanted: ByteRange | None) -> int:
+    """The part asked for by partNumber; 0 for none.
 
     Raises:
         S3Error: InvalidArgument, or InvalidRequest besides a range.
     """
     text = request.query_value("partNumber")
     if text is None:
-        return None
+        return 0
     number = integer(text, MAX_PARTS)
     if not number:
         raise invalid_argument(
@@ -212,28 +289,6 @@ def part_number(request: Request, wanted: ByteRange | None) -> int | None:
             "InvalidRequest", "Cannot specify both Range header and partNumber query parameter"
         )
     return number
-
-
-def check_part(info: ObjectInfo, number: int) -> None:
-    """Only an object put in one piece can be read by part: it has the one.
-
-    Raises:
-        S3Error: InvalidPartNumber, or NotImplemented for an object of several parts.
-    """
-    if info.part_count:
-        raise not_implemented("partNumber on an object of several parts is not implemented")
-    if number > 1:
-        raise S3Error(
-            "InvalidPartNumber",
-            extra={"PartNumberRequested": str(number), "ActualPartCount": "1"},
-        )
-
-
-def as_part(response: Response, info: ObjectInfo) -> None:
-    """A part is a range, even where it is the whole; of nothing there is no range."""
-    if info.size_bytes:
-        response.status = 206
-        response.headers.append(content_range(0, info.size_bytes, info))
 
 
 def _if_range(ctx: Context, request: Request, wanted: ByteRange | None) -> ByteRange | None:
