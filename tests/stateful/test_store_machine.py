@@ -29,6 +29,7 @@ from objstore.model import (
     Conditions,
     ObjectAttributes,
     ObjectInfo,
+    ObjectPartPage,
 )
 from tests.crash.tiny import (
     SIZES,
@@ -158,6 +159,7 @@ class StoreMachine(RuleBasedStateMachine):
             for entry in self.ask("list", info.name).entries:
                 self.ask("head", info.name, entry.key)
                 self._read_both(info.name, entry.key, None)
+                self.ask("list_object_parts", info.name, entry.key)
         for upload in self.uploads:
             self._parts_of(upload)
 
@@ -258,6 +260,15 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(bucket=bucket_names, key=object_keys, where=ranges)
     def get(self, bucket: str, key: str, where: ByteRange | None) -> None:
         self._read_both(bucket, key, where)
+
+    @rule(bucket=bucket_names, key=object_keys, number=st.integers(1, 4))
+    def get_part(self, bucket: str, key: str, number: int) -> None:
+        self.ask("head", bucket, key, part_number=number)
+        self.both(lambda store: read(store, bucket, key, None, part_number=number))
+
+    @rule(bucket=bucket_names, key=object_keys, after=st.integers(0, 4), limit=limits)
+    def list_object_parts(self, bucket: str, key: str, after: int, limit: int) -> None:
+        self.ask("list_object_parts", bucket, key, after=after, limit=limit)
 
     @rule(bucket=bucket_names, key=object_keys)
     def delete(self, bucket: str, key: str) -> None:
@@ -439,8 +450,10 @@ def _true(_result: None) -> bool:
     return True
 
 
-def read(store: Any, bucket: str, key: str, where: ByteRange | None) -> tuple[Any, int, bytes]:
-    with store.get(bucket, key, byte_range=where) as reader:
+def read(
+    store: Any, bucket: str, key: str, where: ByteRange | None, part_number: int = 0
+) -> tuple[Any, int, bytes]:
+    with store.get(bucket, key, byte_range=where, part_number=part_number) as reader:
         data = b"".join(bytes(piece) for piece in reader)
         assert len(data) == reader.length_bytes or not data
         return plain(reader.info), reader.start_byte, data
@@ -454,6 +467,8 @@ def plain(value: Any) -> Any:
     """Without what is rightly different: ids and numbers of versions."""
     if isinstance(value, ObjectInfo):
         return msgspec.structs.replace(value, version_seq=0)
+    if isinstance(value, ObjectPartPage):
+        return msgspec.structs.replace(value, info=plain(value.info))
     if hasattr(value, "upload") and value.upload is not None:
         return msgspec.structs.replace(
             value, upload=msgspec.structs.replace(value.upload, upload_id="")
