@@ -10,6 +10,7 @@ import pytest
 
 from objstore.config import MAX_COPY_BYTES
 from objstore.errors import CorruptionError
+from objstore.s3.checksums import ALGORITHMS
 from objstore.s3.operations.copy import parse_source
 from tests.s3.harness import ROOT, S3, Reply, backend, checksum  # noqa: F401
 
@@ -257,6 +258,25 @@ def test_ranges_of_a_source_that_cannot_be(s3: S3, value: str) -> None:
     reply = copy_part(s3, start(s3), 1, x_amz_copy_source_range=value)
     assert (reply.status, reply.code) == (400, "InvalidArgument")
     assert reply.text("ArgumentName") == "x-amz-copy-source-range"
+
+
+@pytest.mark.parametrize("algorithm", ["", *ALGORITHMS])
+def test_a_part_copy_has_the_checksum_of_its_upload(s3: S3, algorithm: str) -> None:
+    headers = {"x-amz-checksum-algorithm": algorithm} if algorithm else {}
+    begun = s3("POST", "/target/to", query="uploads", headers=headers)
+    upload_id = begun.text("UploadId") or ""
+    query = {"partNumber": "1", "uploadId": upload_id}
+    source = {"x-amz-copy-source": "/source/a%20key", "x-amz-copy-source-range": "bytes=1-3"}
+    made = s3("PUT", "/target/to", query=query, headers=source)
+    said = [node.tag for node in made.xml if node.tag.startswith("Checksum")]
+    assert said == ([f"Checksum{algorithm}"] if algorithm else [])
+    [part] = s3.store.list_parts("target", "to", upload_id).parts
+    stored = algorithm or "CRC64NVME"
+    assert [(c.algorithm, c.value) for c in part.checksums] == [
+        (stored, checksum(stored, DATA[1:4]))
+    ]
+    if algorithm:
+        assert made.text(f"Checksum{algorithm}") == checksum(algorithm, DATA[1:4])
 
 
 def test_a_part_copy_that_cannot_be(s3: S3) -> None:

@@ -354,6 +354,19 @@ def test_an_upload_without_an_algorithm_takes_any(s3: S3) -> None:
     assert done.text("ChecksumCRC64NVME") == checksum("CRC64NVME", WHOLE)
 
 
+def test_a_part_says_the_checksum_that_somebody_named(s3: S3) -> None:
+    def said(upload_id: str, **headers: str) -> dict[str, str]:
+        found = upload(s3, upload_id, 1, b"x", **headers).headers
+        return {name: value for name, value in found.items() if name.startswith("x-amz-checksum")}
+
+    crc32 = {"x-amz-checksum-crc32": checksum("CRC32", b"x")}
+    unnamed = create(s3)
+    assert said(unnamed) == {}
+    assert said(unnamed, **crc32) == crc32
+    named = create(s3, x_amz_checksum_algorithm="CRC32", x_amz_checksum_type="FULL_OBJECT")
+    assert said(named) == said(named, **crc32) == crc32
+
+
 def test_a_part_with_a_wrong_checksum(s3: S3) -> None:
     upload_id = create(s3)
     assert upload(s3, upload_id, 1, b"x", x_amz_checksum_crc32="AAAAAA==").code == "BadDigest"

@@ -91,7 +91,8 @@ def copy_object(ctx: Context, request: Request, body: bytes) -> Response:
                 conditions=conditions,
                 checksums=_checksums(ctx, request, source, info),
             )
-            return _result("CopyObjectResult", copied)
+            kind = copied.checksums[0].type if copied.checksums else None
+            return _result("CopyObjectResult", copied, copied.checksums[:1], kind)
         except PreconditionFailedError:
             # either the condition on the target, or the source has changed under us
             changed = _head_source(ctx, request, source).etag != info.etag
@@ -100,14 +101,15 @@ def copy_object(ctx: Context, request: Request, body: bytes) -> Response:
     raise S3Error("ConditionalRequestConflict")
 
 
-def _result(root: str, made: ObjectInfo | PartInfo) -> Response:
-    kind = made.checksums[0].type if made.checksums and isinstance(made, ObjectInfo) else None
+def _result(
+    root: str, made: ObjectInfo | PartInfo, checksums: tuple[Checksum, ...], kind: str | None
+) -> Response:
     return xml.response(
         xml.document(
             root,
             xml.element("LastModified", iso_date(made.modified_ms // 1000)),
             xml.element("ETag", f'"{made.etag}"'),
-            checksum_elements(made.checksums[:1]),
+            checksum_elements(checksums),
             xml.element("ChecksumType", kind),
         )
     )
@@ -230,7 +232,10 @@ def upload_part_copy(ctx: Context, request: Request, body: bytes) -> Response:
         part = _copy_part(ctx, upload, number, reader, algorithm)
     finally:
         reader.close()
-    return _result("CopyPartResult", part)
+    # Of an upload that names no algorithm S3 says no checksum, though it has one.
+    return _result(
+        "CopyPartResult", part, part.checksums if upload.checksum_algorithm else (), None
+    )
 
 
 def _copy_part(
@@ -241,15 +246,21 @@ def _copy_part(
     algorithm: str,
 ) -> PartInfo:
     """Read, sum and write: a part needs its checksum, or the object would lack its own."""
-    running = new_hasher(algorithm)
+    running = None if algorithm == "MD5" else new_hasher(algorithm)
     writer = ctx.store.open_part(
-        upload.bucket, upload.key, upload.upload_id, number, size_bytes=reader.length_bytes
+        upload.bucket,
+        upload.key,
+        upload.upload_id,
+        number,
+        size_bytes=reader.length_bytes,
+        hashers=[] if running is None else [running.update],
     )
     try:
         while piece := reader.next():
-            running.update(piece)
             writer.write(piece)
-        return writer.commit(checksums=(Checksum(algorithm, encode(running.digest())),))
+        writer.finish()
+        digest = writer.md5 if running is None else running.digest()  # the ETag is an MD5, too
+        return writer.commit(checksums=(Checksum(algorithm, encode(digest)),))
     except BaseException:
         writer.abort()
         raise

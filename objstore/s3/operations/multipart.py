@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
@@ -60,11 +61,12 @@ def upload_part(ctx: Context, request: Request) -> WritePlan:
     upload_id = request.query_value("uploadId") or ""
     size_bytes, aws_chunked = body_size(request, MAX_PART_BYTES)
     upload = ctx.store.head_upload(request.bucket, request.key, upload_id)
+    found = _part_digests(request, upload)
     return WritePlan(
         bucket=request.bucket,
         key=request.key,
-        digests=_part_digests(request, upload),
-        respond=_part_response,
+        digests=found,
+        respond=partial(_part_response, found.checksum_algorithm or upload.checksum_algorithm),
         size_bytes=size_bytes,
         max_bytes=MAX_PART_BYTES,
         aws_chunked=aws_chunked,
@@ -105,10 +107,10 @@ def _part_digests(request: Request, upload: UploadInfo) -> digests.BodyDigests:
     return found
 
 
-def _part_response(info: PartInfo) -> Response:
+def _part_response(algorithm: str, info: PartInfo) -> Response:
+    """The ETag, and the checksum that the client or the upload named; S3 says no other."""
     headers: Headers = [(b"etag", b'"%b"' % info.etag.encode("ascii"))]
-    # the client's own stands first, before what the upload stores besides
-    headers += checksum_headers(info.checksums[:1])
+    headers += checksum_headers(tuple(c for c in info.checksums if c.algorithm == algorithm))
     headers.append((b"content-length", b"0"))
     return Response(200, headers)
 
