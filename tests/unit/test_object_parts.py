@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from objstore import ObjectStore
+from objstore.engine import get as engine_get
 from objstore.engine import object_parts
 from objstore.errors import (
     InvalidArgumentError,
@@ -188,7 +189,7 @@ def test_an_object_replaced_between_the_two_looks(
     """Longer, shorter and gone: what is read is never a part of one in another's place."""
     put_parts(store, {1: b"a" * 10_000, 2: b"b" * 10_000})
     others = [{1: b"c" * 10, 2: b"d" * 10}, {1: b"e" * 30_000, 2: b"f" * 30_000}]
-    looked = object_parts.get
+    looked = engine_get.get
 
     def replaced(*arguments: object) -> object:
         if others:
