@@ -26,7 +26,8 @@ class BucketInfo(msgspec.Struct, frozen=True, gc=False):
 class Checksum(msgspec.Struct, frozen=True, gc=False):
     """A digest of an object or part as S3 names it.
 
-    `algorithm`: CRC32, CRC32C, CRC64NVME, SHA1 or SHA256.
+    `algorithm`: CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512, MD5, XXHASH64, XXHASH3 or
+    XXHASH128.
     `value`: base64 of the big-endian digest; a composite one ends in ``-N``.
     `type`: FULL_OBJECT or COMPOSITE.
     """
