@@ -85,7 +85,7 @@ def _range_checksum(
     if info.checksums[0].type != COMPOSITE:
         return []
     try:
-        page = ctx.store.object_part_at(info.bucket, info.key, start)
+        page = ctx.store.object_part_at(info.bucket, info.key, start, version_id=info.version_id)
     except NotFoundError:  # deleted since
         return []
     if page.info.version_seq != info.version_seq:  # replaced since
