@@ -130,6 +130,7 @@ class _Lister:
     def _add_older(self, key: bytes, older: _Cursor) -> bool:
         """Add what `older` has of `key`; whether the page is full and there is more."""
         prefix = keys.versions_prefix(self._bucket_id, key)
+        older.seek(prefix)
         while (row := older.peek()) is not None and row[0].startswith(prefix):
             if self._is_full():
                 return True

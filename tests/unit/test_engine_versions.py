@@ -1,0 +1,450 @@
+"""Versions in the engine: what is kept, what hides it, what removes it, and what may not go."""
+
+from __future__ import annotations
+
+import random
+import shutil
+
+import msgspec
+import pytest
+
+from blockdev import ManualClock
+from objstore import ObjectStore
+from objstore.engine.versions import parse_version_id, version_id
+from objstore.errors import (
+    BucketNotEmptyError,
+    BucketStateError,
+    InvalidArgumentError,
+    IsDeleteMarkerError,
+    NoSuchKeyError,
+    NoSuchSettingError,
+    NoSuchVersionError,
+    ObjectLockedError,
+    PreconditionFailedError,
+)
+from objstore.model import (
+    CompletedPart,
+    Conditions,
+    DefaultRetention,
+    DeleteTarget,
+    ObjectAttributes,
+    ObjectLock,
+    VersionEntry,
+)
+from tests.stores import StoreFactory
+
+BUCKET = "bucket"
+DAY_MS = 24 * 3600 * 1000
+
+
+@pytest.fixture
+def store(store_factory: StoreFactory) -> ObjectStore:
+    made = store_factory(clock=ManualClock())
+    made.create_bucket(BUCKET)
+    return made
+
+
+@pytest.fixture
+def versioned(store: ObjectStore) -> ObjectStore:
+    store.set_versioning(BUCKET, "Enabled")
+    return store
+
+
+def body_of(store: ObjectStore, key: str, version: str = "") -> bytes:
+    with store.get(BUCKET, key, version_id=version) as reader:
+        return reader.read()
+
+
+def ids(store: ObjectStore, key: str) -> list[str]:
+    return [e.version_id for e in store.list_versions(BUCKET, prefix=key).entries if e.key == key]
+
+
+def test_ids_are_32_digits_that_carry_their_number() -> None:
+    assert parse_version_id(version_id(0, 12345, 99)) == 12345
+    assert version_id(0, 1, 5) != version_id(0, 1, 6)
+    for wrong in ("", "x" * 32, "A" * 32, "0" * 31):
+        with pytest.raises(InvalidArgumentError):
+            parse_version_id(wrong)
+
+
+def test_every_write_is_a_version_and_each_can_be_read(versioned: ObjectStore) -> None:
+    bodies = [b"one", b"two" * 30_000, b"", b"four"]
+    made = [versioned.put(BUCKET, "k", body).version_id for body in bodies]
+    assert len(set(made)) == 4
+    assert ids(versioned, "k") == made[::-1]
+    for body, version in zip(bodies, made, strict=True):
+        assert body_of(versioned, "k", version) == body
+        assert versioned.head(BUCKET, "k", version_id=version).version_id == version
+    assert body_of(versioned, "k") == b"four"
+
+
+def test_a_delete_leaves_a_marker_and_the_marker_can_go(versioned: ObjectStore) -> None:
+    first = versioned.put(BUCKET, "k", b"one").version_id
+    result = versioned.delete(BUCKET, "k")
+    assert result.delete_marker
+    assert result.version_id is not None
+    with pytest.raises(NoSuchKeyError) as hidden:
+        versioned.head(BUCKET, "k")
+    assert hidden.value.marker_version_id == result.version_id
+    with pytest.raises(IsDeleteMarkerError):
+        versioned.get(BUCKET, "k", version_id=result.version_id)
+    assert versioned.list(BUCKET).entries == ()
+    assert body_of(versioned, "k", first) == b"one"
+    gone = versioned.delete(BUCKET, "k", version_id=result.version_id)
+    assert gone.delete_marker
+    assert body_of(versioned, "k") == b"one"
+    with pytest.raises(BucketNotEmptyError):
+        versioned.delete_bucket(BUCKET)
+    versioned.delete(BUCKET, "k", version_id=first)
+    versioned.delete_bucket(BUCKET)
+
+
+def test_deleting_the_current_version_brings_back_the_one_before(versioned: ObjectStore) -> None:
+    made = [versioned.put(BUCKET, "k", b"%d" % n).version_id for n in range(3)]
+    versioned.delete(BUCKET, "k", version_id=made[2])
+    assert body_of(versioned, "k") == b"1"
+    assert not versioned.delete(BUCKET, "k", version_id=made[2]).existed
+    versioned.delete(BUCKET, "k", version_id=made[0])
+    assert ids(versioned, "k") == [made[1]]
+
+
+def test_suspended_writes_replace_the_null_version_alone(store: ObjectStore) -> None:
+    store.put(BUCKET, "k", b"before")
+    store.set_versioning(BUCKET, "Enabled")
+    kept = store.put(BUCKET, "k", b"kept").version_id
+    assert ids(store, "k") == [kept, "null"]
+    assert body_of(store, "k", "null") == b"before"
+    store.set_versioning(BUCKET, "Suspended")
+    assert store.put(BUCKET, "k", b"after").version_id == "null"
+    assert ids(store, "k") == ["null", kept]
+    marker = store.delete(BUCKET, "k")
+    assert (marker.version_id, marker.delete_marker) == ("null", True)
+    assert ids(store, "k") == ["null", kept]
+    with pytest.raises(IsDeleteMarkerError):
+        store.head(BUCKET, "k", version_id="null")
+    store.delete(BUCKET, "k", version_id="null")
+    assert body_of(store, "k") == b"kept"
+
+
+def test_versioning_is_never_off_again(store: ObjectStore) -> None:
+    assert store.versioning(BUCKET) == ""
+    store.set_versioning(BUCKET, "Enabled")
+    for wrong in ("", "Off", "enabled"):
+        with pytest.raises(InvalidArgumentError):
+            store.set_versioning(BUCKET, wrong)
+    assert store.versioning(BUCKET) == "Enabled"
+
+
+def test_ids_of_others_name_nothing(versioned: ObjectStore) -> None:
+    mine = versioned.put(BUCKET, "k", b"x").version_id
+    other = versioned.put(BUCKET, "other", b"y").version_id
+    seq = parse_version_id(mine)
+    assert seq is not None
+    for wrong in (other, "null", version_id(0, seq, 1)):
+        with pytest.raises(NoSuchVersionError):
+            versioned.head(BUCKET, "k", version_id=wrong)
+    with pytest.raises(InvalidArgumentError):
+        versioned.head(BUCKET, "k", version_id="no id")
+
+
+def test_a_delete_of_many_has_an_outcome_for_each(versioned: ObjectStore) -> None:
+    first = versioned.put(BUCKET, "a", b"1").version_id
+    versioned.put(BUCKET, "b", b"22")
+    results = versioned.delete_many(
+        BUCKET,
+        [
+            "missing",
+            "missing",
+            DeleteTarget("a", first),
+            DeleteTarget("a", first),
+            DeleteTarget("b", conditions=Conditions(if_match_size_bytes=3)),
+            DeleteTarget("b", "nonsense"),
+        ],
+    )
+    assert [r.delete_marker for r in results[:2]] == [True, True]
+    assert results[0].version_id != results[1].version_id
+    assert [r.existed for r in results[2:4]] == [True, False]
+    assert isinstance(results[4].error, PreconditionFailedError)
+    assert isinstance(results[5].error, InvalidArgumentError)
+    assert body_of(versioned, "b") == b"22"
+
+
+@pytest.mark.parametrize("is_versioned", [True, False])
+def test_conditions_of_a_delete(store: ObjectStore, is_versioned: bool) -> None:
+    if is_versioned:
+        store.set_versioning(BUCKET, "Enabled")
+    info = store.put(BUCKET, "k", b"body")
+    second = info.modified_ms // 1000
+    wrong = [
+        Conditions(if_match=("0" * 32,)),
+        Conditions(if_match_size_bytes=5),
+        Conditions(if_match_modified_s=second + 1),
+    ]
+    for conditions in wrong:
+        with pytest.raises(PreconditionFailedError):
+            store.delete(BUCKET, "k", conditions=conditions)
+    everything = Conditions(
+        if_match=(info.etag,), if_match_size_bytes=4, if_match_modified_s=second
+    )
+    assert store.delete(BUCKET, "k", conditions=everything).existed
+    again = store.delete(BUCKET, "k", conditions=Conditions(if_match=("*",)))
+    assert not again.existed
+    assert again.version_id is None
+
+
+def expected_page(entries: list[VersionEntry], prefix: str, delimiter: str) -> list[str]:
+    """Keys with version ids, and common prefixes, in order."""
+    shown: list[str] = []
+    for entry in entries:
+        if not entry.key.startswith(prefix):
+            continue
+        at = entry.key.find(delimiter, len(prefix)) if delimiter else -1
+        line = f"{entry.key} {entry.version_id}" if at < 0 else entry.key[: at + 1]
+        if at < 0 or line not in shown:
+            shown.append(line)
+    return shown
+
+
+@pytest.mark.parametrize(("prefix", "delimiter"), [("", ""), ("", "/"), ("a", "/"), ("b/", "")])
+def test_pages_of_any_size_show_all_once(
+    store: ObjectStore, seed: int, prefix: str, delimiter: str
+) -> None:
+    chance = random.Random(seed)
+    names = ["a", "a/1", "a/2/x", "ab", "b/\x00", "b/\x00\x00", "b/1", "c"]
+    store.put(BUCKET, "a", b"null")
+    for round_ in range(60):
+        if round_ in (5, 40):
+            store.set_versioning(BUCKET, "Enabled")
+        if round_ == 30:
+            store.set_versioning(BUCKET, "Suspended")
+        name = chance.choice(names)
+        if chance.random() < 0.2:
+            store.delete(BUCKET, name)
+        else:
+            store.put(BUCKET, name, b"%d" % round_)
+    whole = list(store.list_versions(BUCKET).entries)
+    latest = [entry for entry in whole if entry.is_latest]
+    assert len({entry.key for entry in whole}) == len(latest)
+    assert [entry.key.encode() for entry in whole] == sorted(e.key.encode() for e in whole)
+    expected = expected_page(whole, prefix, delimiter)
+    for limit in (1, 2, 3, 7, 1000):
+        shown: list[str] = []
+        key_marker = version_marker = ""
+        while True:
+            page = store.list_versions(
+                BUCKET,
+                prefix=prefix,
+                delimiter=delimiter,
+                key_marker=key_marker,
+                version_id_marker=version_marker,
+                limit=limit,
+            )
+            lines = [f"{entry.key} {entry.version_id}" for entry in page.entries]
+            assert 0 < len(lines) + len(page.common_prefixes) <= limit
+            shown += [*lines, *page.common_prefixes]
+            if page.next_key is None:
+                break
+            key_marker, version_marker = page.next_key, page.next_version_id or ""
+        assert sorted(shown) == sorted(expected), limit
+
+
+def test_tags_change_nothing_else(versioned: ObjectStore) -> None:
+    bodies = {"small": b"s", "large": b"l" * 200_000}
+    for key, body in bodies.items():
+        old = versioned.put(BUCKET, key, body, attributes=ObjectAttributes(metadata={"m": "1"}))
+        versioned.put(BUCKET, key, b"newer")
+        tagged = versioned.set_tags(BUCKET, key, {"a": "b"}, version_id=old.version_id)
+        assert tagged.attributes.tags == {"a": "b"}
+        untagged = msgspec.structs.replace(tagged.attributes, tags={})
+        assert msgspec.structs.replace(tagged, attributes=untagged) == old
+        assert body_of(versioned, key, old.version_id) == body
+        assert len(ids(versioned, key)) == 2
+        assert versioned.head(BUCKET, key).attributes.tags == {}
+
+
+def test_a_completed_upload_and_a_copy_are_versions(versioned: ObjectStore) -> None:
+    first = versioned.put(BUCKET, "k", b"one").version_id
+    upload = versioned.create_upload(BUCKET, "k").upload_id
+    with versioned.open_part(BUCKET, "k", upload, 1) as part:
+        part.write(b"p" * 100_000)
+        etag = part.commit().etag
+    done = versioned.complete_upload(BUCKET, "k", upload, [CompletedPart(1, etag)])
+    copied = versioned.copy(BUCKET, "k", BUCKET, "k", source_version_id=first)
+    assert ids(versioned, "k") == [copied.version_id, done.version_id, first]
+    assert body_of(versioned, "k") == b"one"
+    assert body_of(versioned, "k", done.version_id) == b"p" * 100_000
+
+
+def test_all_of_it_survives_compaction_and_the_loss_of_the_index(
+    store_factory: StoreFactory, seed: int
+) -> None:
+    chance = random.Random(seed)
+    store = store_factory(clock=ManualClock())
+    store.create_bucket(BUCKET)
+    store.set_versioning(BUCKET, "Enabled")
+    expected: dict[tuple[str, str], bytes] = {}
+    for number in range(80):
+        key = f"k{chance.randrange(6)}"
+        body = chance.randbytes(chance.choice([10, 3000, 150_000]))
+        expected[key, store.put(BUCKET, key, body).version_id] = body
+        if chance.random() < 0.3:
+            name = chance.choice(list(expected))
+            store.delete(BUCKET, name[0], version_id=name[1])
+            del expected[name]
+        if number % 9 == 0:
+            store.delete(BUCKET, key)
+    listed = store.list_versions(BUCKET)
+    store.maintain()
+    store.close()
+    shutil.rmtree(store_factory.path() / "index", ignore_errors=True)
+    again = store_factory()
+    assert again.list_versions(BUCKET) == listed
+    for (key, version), body in expected.items():
+        assert body_of(again, key, version) == body
+    assert again.check() == []
+
+
+# --- object lock --------------------------------------------------------------------
+
+
+@pytest.fixture
+def locking(versioned: ObjectStore) -> ObjectStore:
+    versioned.set_object_lock(BUCKET, DefaultRetention())
+    return versioned
+
+
+def now_ms(store: ObjectStore) -> int:
+    return store.clock.now_ns() // 1_000_000
+
+
+def locked(store: ObjectStore, lock: ObjectLock) -> str:
+    return store.put(BUCKET, "k", b"locked", attributes=ObjectAttributes(lock=lock)).version_id
+
+
+def test_object_lock_needs_versions_and_keeps_them(store: ObjectStore) -> None:
+    with pytest.raises(NoSuchSettingError):
+        store.object_lock(BUCKET)
+    with pytest.raises(BucketStateError):
+        store.set_object_lock(BUCKET, DefaultRetention())
+    with pytest.raises(BucketStateError):
+        locked(store, ObjectLock(legal_hold=True))
+    store.set_versioning(BUCKET, "Enabled")
+    store.set_object_lock(BUCKET, DefaultRetention("GOVERNANCE", days=1))
+    with pytest.raises(BucketStateError):
+        store.set_versioning(BUCKET, "Suspended")
+    assert store.object_lock(BUCKET) == DefaultRetention("GOVERNANCE", 1)
+    for wrong in (
+        DefaultRetention("GOVERNANCE"),
+        DefaultRetention("OTHER", 1),
+        DefaultRetention("COMPLIANCE", 1, 1),
+        DefaultRetention("COMPLIANCE", -1),
+        DefaultRetention("COMPLIANCE", years=101),
+        DefaultRetention("", 1),
+    ):
+        with pytest.raises(InvalidArgumentError):
+            store.set_object_lock(BUCKET, wrong)
+
+
+def test_retention_ends_and_governance_can_be_bypassed(locking: ObjectStore) -> None:
+    clock = locking.clock
+    assert isinstance(clock, ManualClock)
+    until = now_ms(locking) + DAY_MS
+    governed = locked(locking, ObjectLock("GOVERNANCE", until))
+    complied = locked(locking, ObjectLock("COMPLIANCE", until))
+    for version in (governed, complied):
+        with pytest.raises(ObjectLockedError):
+            locking.delete(BUCKET, "k", version_id=version)
+    with pytest.raises(ObjectLockedError):
+        locking.delete(BUCKET, "k", version_id=complied, bypass_governance=True)
+    assert locking.delete(BUCKET, "k", version_id=governed, bypass_governance=True).existed
+    results = locking.delete_many(BUCKET, [DeleteTarget("k", complied), "k"])
+    assert isinstance(results[0].error, ObjectLockedError)
+    assert results[1].delete_marker  # hides it, and removes nothing
+    clock.advance(DAY_MS * 1_000_000 + 1)
+    assert locking.delete(BUCKET, "k", version_id=complied).existed
+
+
+def test_a_legal_hold_outlasts_everything(locking: ObjectStore) -> None:
+    version = locked(locking, ObjectLock(legal_hold=True))
+    with pytest.raises(ObjectLockedError):
+        locking.delete(BUCKET, "k", version_id=version, bypass_governance=True)
+    locking.set_retention(BUCKET, "k", "GOVERNANCE", now_ms(locking) + 5)
+    info = locking.set_legal_hold(BUCKET, "k", False, version_id=version)
+    assert info.attributes.lock == ObjectLock("GOVERNANCE", now_ms(locking) + 5)
+    locking.set_retention(BUCKET, "k", "", 0, bypass_governance=True)
+    assert locking.head(BUCKET, "k").attributes.lock == ObjectLock()
+    assert locking.delete(BUCKET, "k", version_id=version).existed
+
+
+def test_a_retention_is_only_ever_made_longer(locking: ObjectStore) -> None:
+    now = now_ms(locking)
+    locked(locking, ObjectLock("COMPLIANCE", now + 100))
+    locking.set_retention(BUCKET, "k", "COMPLIANCE", now + 200)
+    for mode, until in (("COMPLIANCE", now + 150), ("GOVERNANCE", now + 300), ("", 0)):
+        with pytest.raises(ObjectLockedError):
+            locking.set_retention(BUCKET, "k", mode, until, bypass_governance=True)
+    for mode, until in (("COMPLIANCE", now), ("OTHER", now + 900), ("GOVERNANCE", 0)):
+        with pytest.raises(InvalidArgumentError):
+            locking.set_retention(BUCKET, "k", mode, until)
+    locked(locking, ObjectLock("GOVERNANCE", now + 100))
+    with pytest.raises(ObjectLockedError):
+        locking.set_retention(BUCKET, "k", "GOVERNANCE", now + 50)
+    locking.set_retention(BUCKET, "k", "GOVERNANCE", now + 50, bypass_governance=True)
+    assert locking.head(BUCKET, "k").attributes.lock.retain_until_ms == now + 50
+
+
+def test_the_default_retention_is_of_writes_that_name_none(locking: ObjectStore) -> None:
+    locking.set_object_lock(BUCKET, DefaultRetention("COMPLIANCE", years=2))
+    until = now_ms(locking) + 2 * 365 * DAY_MS
+    info = locking.put(BUCKET, "k", b"x")
+    assert info.attributes.lock == ObjectLock("COMPLIANCE", until)
+    assert locking.head(BUCKET, "k").attributes.lock == info.attributes.lock
+    own = ObjectLock("GOVERNANCE", now_ms(locking) + 5, legal_hold=True)
+    named = locking.put(BUCKET, "k", b"x", attributes=ObjectAttributes(lock=own))
+    assert named.attributes.lock == own
+    assert locking.copy(BUCKET, "k", BUCKET, "copy").attributes.lock.mode == "COMPLIANCE"
+
+
+def test_a_locked_version_outlives_compaction_and_rebuild(store_factory: StoreFactory) -> None:
+    clock = ManualClock()
+    store = store_factory(clock=clock)
+    store.create_bucket(BUCKET)
+    store.set_versioning(BUCKET, "Enabled")
+    store.set_object_lock(BUCKET, DefaultRetention("COMPLIANCE", days=1))
+    version = store.put(BUCKET, "k", b"locked" * 40_000).version_id
+    store.delete(BUCKET, "k")
+    for _ in range(3):
+        for number in range(20):
+            store.put(BUCKET, f"n{number}", b"n" * 50_000)
+        store.maintain()
+    store.close()
+    shutil.rmtree(store_factory.path() / "index")
+    again = store_factory(clock=clock)
+    with pytest.raises(ObjectLockedError):
+        again.delete(BUCKET, "k", version_id=version, bypass_governance=True)
+    assert body_of(again, "k", version) == b"locked" * 40_000
+
+
+# --- settings -----------------------------------------------------------------------
+
+
+def test_settings_are_kept_and_deleted(store_factory: StoreFactory) -> None:
+    store = store_factory()
+    store.create_bucket(BUCKET)
+    with pytest.raises(NoSuchSettingError):
+        store.bucket_setting(BUCKET, "tagging")
+    store.set_bucket_setting(BUCKET, "tagging", b"t" * 5000)
+    store.set_bucket_setting(BUCKET, "encryption", b"e")
+    store.put(BUCKET, "k", b"in the same bucket")
+    for name in ("versioning", "object-lock"):
+        with pytest.raises(InvalidArgumentError):
+            store.set_bucket_setting(BUCKET, name, b"x")
+    store.close()
+    again = store_factory()
+    assert again.bucket_setting(BUCKET, "tagging") == b"t" * 5000
+    again.set_bucket_setting(BUCKET, "tagging", None)
+    again.set_bucket_setting(BUCKET, "tagging", None)
+    with pytest.raises(NoSuchSettingError):
+        again.bucket_setting(BUCKET, "tagging")
+    assert again.bucket_setting(BUCKET, "encryption") == b"e"
+    assert [entry.key for entry in again.list(BUCKET).entries] == ["k"]
