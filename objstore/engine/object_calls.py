@@ -100,9 +100,10 @@ class ObjectCalls(Calls):
     ) -> None:
         """As `put`, in the background, for a body of at most ``config.log_inline_bytes``.
 
-        `done` is called from another thread, with the object or the error; it must
-        not block.  `body` must not change before that.  `md5`: its digest, if known.
-        `hold`: gather it with others until `commit_held`, which is then owed.
+        `done` is called with the object or the error, from another thread or, with
+        `hold`, from the one that commits; it must not block.  `body` must not change
+        before that.  `md5`: its digest, if known.  `hold`: gather it with others until
+        `commit_held`, which is then owed.
 
         Raises:
             StoreUnavailableError: too many writes are waiting, or the store is closed.
@@ -142,7 +143,7 @@ class ObjectCalls(Calls):
 
     @property
     def is_being_written(self) -> bool:
-        """Whether a commit would have to wait, as another process seems to be at one."""
+        """Whether a commit would have to wait, as somebody, here or elsewhere, seems to be at one."""
         return self._core.slots.is_written()
 
     def commit_held(self) -> None:
