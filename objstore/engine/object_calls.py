@@ -143,7 +143,7 @@ class ObjectCalls(Calls):
 
     @property
     def is_being_written(self) -> bool:
-        """Whether a commit would have to wait, as somebody, here or elsewhere, seems to be at one."""
+        """Whether a commit would have to wait, as somebody, here or elsewhere, is at one."""
         return self._core.slots.is_written()
 
     def commit_held(self) -> None:
