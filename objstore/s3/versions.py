@@ -1,28 +1,55 @@
-"""Version ids while no bucket has versioning: an object has one version, ``null``."""
+"""Versions of objects in requests and answers."""
 
 from __future__ import annotations
 
+from objstore.model import ObjectInfo
 from objstore.s3.errors import S3Error, invalid_argument
-from objstore.s3.http import Request
+from objstore.s3.http import Headers, Request
 
 NULL = "null"
 # S3's version ids are 32 characters; what is not is no version id at all.
 _LENGTH = 32
 
 
-def names_current(version_id: str | None) -> bool:
-    """Whether a version id means the one version that an object has here.
+def version_id(request: Request, name: str = "versionId") -> str:
+    """The version that a request names; empty when it names none.
 
     Raises:
         S3Error: InvalidArgument when it cannot be a version id.
     """
-    if version_id is None or version_id == NULL:
-        return True
-    if version_id == "":
-        raise invalid_argument("Version id cannot be the empty string", "versionId", "")
-    if len(version_id) != _LENGTH:
-        raise invalid_argument("Invalid version id specified", "versionId", version_id)
-    return False
+    value = request.query_value(name)
+    return "" if value is None else checked(value, name)
+
+
+def checked(value: str, name: str = "versionId") -> str:
+    """`value`, if it can be a version id.
+
+    Raises:
+        S3Error: InvalidArgument.
+    """
+    if value == NULL:
+        return value
+    if value == "":
+        raise invalid_argument("Version id cannot be the empty string", name, "")
+    if len(value) != _LENGTH:
+        raise invalid_argument("Invalid version id specified", name, value)
+    return value
+
+
+def version_headers(info: ObjectInfo) -> Headers:
+    """x-amz-version-id, of an object in a bucket that has versions."""
+    if info.version_id == NULL:
+        return []
+    return [(b"x-amz-version-id", info.version_id.encode("ascii"))]
+
+
+def names_current(version_id: str | None) -> bool:
+    """Whether a version id means the one version that an object without versions has.
+
+    Raises:
+        S3Error: InvalidArgument when it cannot be a version id.
+    """
+    return version_id is None or checked(version_id) == NULL
 
 
 def no_such_version(request: Request, version_id: str) -> S3Error:

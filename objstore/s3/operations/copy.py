@@ -33,6 +33,7 @@ from objstore.s3.headers import (
 )
 from objstore.s3.http import Context, Request, Response
 from objstore.s3.operations.multipart import checksum_elements, part_number
+from objstore.s3.operations.put import written_headers
 from objstore.s3.store import BodyReader
 
 _PREFIX = b"x-amz-copy-source-"
@@ -92,7 +93,9 @@ def copy_object(ctx: Context, request: Request, body: bytes) -> Response:
                 checksums=_checksums(ctx, request, source, info),
             )
             kind = copied.checksums[0].type if copied.checksums else None
-            return _result("CopyObjectResult", copied, copied.checksums[:1], kind)
+            response = _result("CopyObjectResult", copied, copied.checksums[:1], kind)
+            response.headers += written_headers(copied)
+            return response
         except PreconditionFailedError:
             # either the condition on the target, or the source has changed under us
             changed = _head_source(ctx, request, source).etag != info.etag

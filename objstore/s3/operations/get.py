@@ -19,6 +19,7 @@ from objstore.model import (
 from objstore.s3 import versions
 from objstore.s3.checksums import COMPOSITE
 from objstore.s3.digests import HEADERS as CHECKSUM_HEADERS
+from objstore.s3.encryption import encryption_headers
 from objstore.s3.errors import S3Error, invalid_argument
 from objstore.s3.formats import http_date
 from objstore.s3.headers import (
@@ -30,6 +31,7 @@ from objstore.s3.headers import (
 )
 from objstore.s3.http import Context, Headers, Request, Response
 from objstore.s3.metadata import encode_value
+from objstore.s3.object_lock import lock_headers
 from objstore.s3.store import BodyReader
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
@@ -185,6 +187,9 @@ def object_headers(info: ObjectInfo, length_bytes: int) -> Headers:
         headers.append((b"x-amz-tagging-count", b"%d" % len(stored.tags)))
     if stored.storage_class != "STANDARD":
         headers.append((b"x-amz-storage-class", stored.storage_class.encode("ascii")))
+    headers += versions.version_headers(info)
+    headers += lock_headers(info)
+    headers += encryption_headers(stored.encryption)
     return headers
 
 
