@@ -8,8 +8,8 @@ from typing import BinaryIO, TypeAlias
 from blockdev import Buffer
 from objstore.engine import buckets, copy, delete, get, listing, object_parts, put
 from objstore.engine.calls import Calls
-from objstore.engine.get import ObjectReader
 from objstore.engine.put import PutStream
+from objstore.engine.reader import ObjectReader
 from objstore.errors import InvalidArgumentError, NoSuchBucketError
 from objstore.model import (
     DEFAULT_ATTRIBUTES,

@@ -15,7 +15,8 @@ from objstore.engine import rows
 from objstore.engine.apply import manifest_body
 from objstore.engine.conditions import check_read
 from objstore.engine.core import Core
-from objstore.engine.get import ObjectReader, find_row, get
+from objstore.engine.get import find_row, get
+from objstore.engine.reader import ObjectReader
 from objstore.errors import InvalidRangeError, NoSuchPartError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction

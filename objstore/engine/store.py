@@ -12,7 +12,6 @@ from objstore.config import StoreConfig
 from objstore.engine.bucket_calls import BucketCalls
 from objstore.engine.check import Problem, check_core
 from objstore.engine.core import Core
-from objstore.engine.get import ObjectReader
 from objstore.engine.maintenance import Maintenance, MaintenanceReport
 from objstore.engine.membership import join, leave
 from objstore.engine.multipart import PartStream
@@ -20,6 +19,7 @@ from objstore.engine.multipart_calls import MultipartCalls
 from objstore.engine.object_calls import ObjectCalls
 from objstore.engine.opening import Folder, Opened, open_folder
 from objstore.engine.put import PutStream
+from objstore.engine.reader import ObjectReader
 from objstore.engine.recovery import RebuildReport
 from objstore.engine.version_calls import VersionCalls
 from objstore.entropy import Entropy, SystemEntropy

@@ -15,15 +15,11 @@ import msgspec
 from blockdev import DeviceError
 from objstore.engine import locks, rows
 from objstore.engine.core import Core, encode_key
-from objstore.engine.get import (
-    device_read_failure,
-    find_row,
-    payload_corruption,
-    payload_is_whole,
-)
+from objstore.engine.get import find_row
 from objstore.engine.locks import protects
 from objstore.engine.operation import Decision
 from objstore.engine.put import attributes_bound_bytes, info_of
+from objstore.engine.reader import device_read_failure, payload_corruption, payload_is_whole
 from objstore.engine.space import FOR_WRITES
 from objstore.errors import (
     BucketStateError,
