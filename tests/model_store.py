@@ -46,6 +46,7 @@ from objstore.model import (
     CompletedPart,
     Conditions,
     DeleteResult,
+    DeleteTarget,
     ListEntry,
     ListPage,
     ObjectAttributes,
@@ -293,10 +294,12 @@ class ModelStore:
         key: str,
         done: Callable[[DeleteResult | None, BaseException | None], None],
         *,
+        version_id: str = "",
+        owner: str = "",
         hold: bool = False,
     ) -> None:
         try:
-            result = self.delete(bucket, key)
+            result = self.delete(bucket, key, version_id=version_id)
         except Exception as error:
             done(None, error)
         else:
@@ -384,13 +387,23 @@ class ModelStore:
         parts = tuple(part for part in found.parts if part.start_byte == start_byte)
         return ObjectPartPage(parts, None, found.info)
 
-    def delete(self, bucket: str, key: str) -> DeleteResult:
-        existed = self._bucket(bucket).objects.pop(key, None) is not None
-        return DeleteResult(key, existed)
+    def delete(self, bucket: str, key: str, *, version_id: str = "") -> DeleteResult:
+        objects = self._bucket(bucket).objects
+        if version_id not in ("", "null"):
+            return DeleteResult(key, False, version_id)
+        return DeleteResult(key, objects.pop(key, None) is not None, version_id or None)
 
-    def delete_many(self, bucket: str, keys: Sequence[str]) -> _Deletes:
+    def delete_many(
+        self, bucket: str, targets: Sequence[str | DeleteTarget], *, owner: str = ""
+    ) -> _Deletes:
         self._bucket(bucket)
-        return [self.delete(bucket, key) for key in keys]
+        named = [DeleteTarget(each) if isinstance(each, str) else each for each in targets]
+        return [self.delete(bucket, each.key, version_id=each.version_id) for each in named]
+
+    def versioning(self, bucket: str) -> str:
+        """A bucket of the twin keeps no versions."""
+        self._bucket(bucket)
+        return ""
 
     def copy(
         self,
@@ -399,12 +412,13 @@ class ModelStore:
         bucket: str,
         key: str,
         *,
+        source_version_id: str = "",
         attributes: ObjectAttributes | None = None,
         source_conditions: Conditions = NO_CONDITIONS,
         conditions: Conditions = NO_CONDITIONS,
         checksums: tuple[Checksum, ...] | None = None,
     ) -> ObjectInfo:
-        source = self._object(source_bucket, source_key)
+        source = self._object(source_bucket, source_key, source_version_id)
         check_read(source_conditions, source.info)
         found = self._bucket_for_write(bucket, key)
         if attributes is None:

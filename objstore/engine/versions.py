@@ -33,6 +33,7 @@ ENABLED, SUSPENDED = b"Enabled", b"Suspended"
 _SEED = 0x6F626A73746F7265
 _NUMBERS = Struct("<QQ")
 _ID = re.compile(r"[0-9a-f]{32}")
+_ID_LENGTH = 32
 
 
 def version_id(flags: int, version_seq: int, modified_ms: int) -> str:
@@ -85,6 +86,8 @@ def find_version(
     Raises:
         InvalidArgumentError, NoSuchVersionError: there is no such version.
     """
+    if len(wanted) == _ID_LENGTH and not _ID.fullmatch(wanted):
+        raise NoSuchVersionError(key.decode(), wanted)  # another store's, such as S3's
     wanted_seq = parse_version_id(wanted)
     row_key = keys.current(bucket_id, key)
     row = txn.get(row_key)

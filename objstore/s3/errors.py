@@ -50,6 +50,10 @@ ERRORS: dict[str, tuple[int, str]] = {
         "Your proposed upload is smaller than the minimum allowed size",
     ),
     "ExpiredToken": (400, "The provided token has expired."),
+    "IllegalVersioningConfigurationException": (
+        400,
+        "The versioning configuration specified in the request is invalid.",
+    ),
     "IllegalLocationConstraintException": (
         400,
         "The unspecified location constraint is incompatible for the region specific endpoint "

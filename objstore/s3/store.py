@@ -12,6 +12,7 @@ from objstore.model import (
     CompletedPart,
     Conditions,
     DeleteResult,
+    DeleteTarget,
     ListPage,
     ObjectAttributes,
     ObjectInfo,
@@ -20,6 +21,7 @@ from objstore.model import (
     PartPage,
     UploadInfo,
     UploadPage,
+    VersionPage,
 )
 
 
@@ -59,6 +61,19 @@ class Store(Protocol):
     ) -> list[BucketInfo]: ...
     def delete_bucket(self, bucket: str) -> None: ...
 
+    def versioning(self, bucket: str) -> str: ...
+    def set_versioning(self, bucket: str, status: str) -> None: ...
+    def list_versions(
+        self,
+        bucket: str,
+        *,
+        prefix: str = ...,
+        delimiter: str = ...,
+        key_marker: str = ...,
+        version_id_marker: str = ...,
+        limit: int = ...,
+    ) -> VersionPage: ...
+
     def head(
         self,
         bucket: str,
@@ -97,9 +112,13 @@ class Store(Protocol):
         key: str,
         done: Callable[[DeleteResult | None, BaseException | None], None],
         *,
+        version_id: str = ...,
+        owner: str = ...,
         hold: bool = ...,
     ) -> None: ...
-    def delete_many(self, bucket: str, keys: Sequence[str]) -> Sequence[DeleteResult]: ...
+    def delete_many(
+        self, bucket: str, targets: Sequence[DeleteTarget], *, owner: str = ...
+    ) -> Sequence[DeleteResult]: ...
     def copy(
         self,
         source_bucket: str,
@@ -107,6 +126,7 @@ class Store(Protocol):
         bucket: str,
         key: str,
         *,
+        source_version_id: str = ...,
         attributes: ObjectAttributes | None = ...,
         source_conditions: Conditions = ...,
         conditions: Conditions = ...,

@@ -19,6 +19,7 @@ from objstore.s3.operations import (
     listing,
     multipart,
     put,
+    versioning,
 )
 
 _LIST = ("delimiter", "encoding-type", "max-keys", "prefix")
@@ -79,7 +80,21 @@ def _offered() -> list[Operation]:
         _row("HeadBucket", "HEAD", "bucket", handler=buckets.head_bucket),
         _row("DeleteBucket", "DELETE", "bucket", handler=buckets.delete_bucket),
         _row("GetBucketLocation", "GET", "bucket", "location", handler=buckets.get_location),
-        _row("GetBucketVersioning", "GET", "bucket", "versioning", handler=buckets.get_versioning),
+        _row(
+            "GetBucketVersioning", "GET", "bucket", "versioning", handler=versioning.get_versioning
+        ),
+        _row(
+            "PutBucketVersioning", "PUT", "bucket", "versioning", handler=versioning.put_versioning
+        ),
+        _row(
+            "ListObjectVersions",
+            "GET",
+            "bucket",
+            "versions",
+            params=(*_LIST, "key-marker", "version-id-marker"),
+            kind="list",
+            handler=versioning.list_versions,
+        ),
         _row(
             "ListObjects",
             "GET",
@@ -236,8 +251,6 @@ _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
         "PUT": "PutBucketTagging",
         "DELETE": "DeleteBucketTagging",
     },
-    "versioning": {"PUT": "PutBucketVersioning"},
-    "versions": {"GET": "ListObjectVersions"},
     "website": {
         "GET": "GetBucketWebsite",
         "PUT": "PutBucketWebsite",
@@ -271,7 +284,6 @@ _OBJECT_SUBRESOURCES: dict[str, dict[str, str]] = {
 
 # What the operations not offered take besides their selectors.
 _EXTRA_PARAMS = {
-    "ListObjectVersions": (*_LIST, "key-marker", "version-id-marker"),
     "ListObjectAnnotations": ("max-annotation-results", "annotation-prefix", "continuation-token"),
 }
 

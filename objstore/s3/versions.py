@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from objstore.model import ObjectInfo
-from objstore.s3.errors import S3Error, invalid_argument
+from objstore.s3.errors import invalid_argument
 from objstore.s3.http import Headers, Request
 
 NULL = "null"
@@ -41,17 +41,3 @@ def version_headers(info: ObjectInfo) -> Headers:
     if info.version_id == NULL:
         return []
     return [(b"x-amz-version-id", info.version_id.encode("ascii"))]
-
-
-def names_current(version_id: str | None) -> bool:
-    """Whether a version id means the one version that an object without versions has.
-
-    Raises:
-        S3Error: InvalidArgument when it cannot be a version id.
-    """
-    return version_id is None or checked(version_id) == NULL
-
-
-def no_such_version(request: Request, version_id: str) -> S3Error:
-    """The id is well-formed, but nothing was ever stored under it."""
-    return S3Error("NoSuchVersion", extra={"Key": request.key, "VersionId": version_id})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from objstore.config import MAX_LIST_KEYS
 from objstore.model import ObjectInfo, ObjectPart, ObjectPartPage
-from objstore.s3 import xml
+from objstore.s3 import versions, xml
 from objstore.s3.checksums import COMPOSITE
 from objstore.s3.errors import invalid_argument, invalid_request
 from objstore.s3.formats import http_date
@@ -16,7 +16,6 @@ from objstore.s3.headers import integer, read_conditions
 from objstore.s3.http import Context, Request, Response
 from objstore.s3.operations.get import part_checksums
 from objstore.s3.operations.multipart import checksum_elements
-from objstore.s3.versions import NULL
 
 ATTRIBUTES = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
 _HEADER = b"x-amz-object-attributes"
@@ -28,7 +27,7 @@ def get_attributes(ctx: Context, request: Request, body: bytes) -> Response:
     wanted = _wanted(request)
     limit = min(_number(request, b"x-amz-max-parts", MAX_LIST_KEYS), MAX_LIST_KEYS)
     marker = _number(request, b"x-amz-part-number-marker", 0)
-    version_id = _version_id(request)
+    version_id = versions.version_id(request)
     page = ctx.store.list_object_parts(
         request.bucket,
         request.key,
@@ -48,7 +47,7 @@ def get_attributes(ctx: Context, request: Request, body: bytes) -> Response:
     asked = [elements[name] for name in ATTRIBUTES if name in wanted]
     response = xml.response(xml.document("GetObjectAttributesResponse", *asked))
     response.headers.append((b"last-modified", http_date(info.modified_ms // 1000)))
-    if version_id or info.version_id != NULL:
+    if version_id or info.version_id != versions.NULL:
         response.headers.append((b"x-amz-version-id", info.version_id.encode("ascii")))
     return response
 
@@ -80,13 +79,6 @@ def _number(request: Request, name: bytes, default: int) -> int:
             f"Argument {header} must be an integer between 0 and {_MAX_INT}", header, text
         )
     return number
-
-
-def _version_id(request: Request) -> str:
-    value = request.query_value("versionId")
-    if value == "":
-        raise invalid_argument("Version id cannot be the empty string", "versionId", "")
-    return value or ""
 
 
 def _checksum(info: ObjectInfo) -> str:

@@ -123,9 +123,3 @@ def get_location(ctx: Context, request: Request, body: bytes) -> Response:
     region = ctx.store.head_bucket(request.bucket).region
     text = "" if region == _FIRST_REGION else xml.escape(region)
     return xml.response(xml.document("LocationConstraint", text))
-
-
-def get_versioning(ctx: Context, request: Request, body: bytes) -> Response:
-    """GetBucketVersioning: no bucket has it yet, and S3 says so with an empty element."""
-    ctx.store.head_bucket(request.bucket)
-    return xml.response(xml.document("VersioningConfiguration"))

@@ -7,8 +7,10 @@ from urllib.parse import unquote
 
 from objstore.config import MAX_COPY_BYTES, MAX_PART_BYTES
 from objstore.errors import (
+    IsDeleteMarkerError,
     NoSuchBucketError,
     NoSuchKeyError,
+    NoSuchVersionError,
     PreconditionFailedError,
 )
 from objstore.model import (
@@ -31,7 +33,7 @@ from objstore.s3.headers import (
     read_conditions,
     write_conditions,
 )
-from objstore.s3.http import Context, Request, Response
+from objstore.s3.http import Context, Headers, Request, Response
 from objstore.s3.operations.multipart import checksum_elements, part_number
 from objstore.s3.operations.put import written_headers
 from objstore.s3.store import BodyReader
@@ -48,6 +50,7 @@ class Source:
 
     bucket: str
     key: str
+    version_id: str = ""
 
 
 def parse_source(value: str) -> tuple[Source, str | None]:
@@ -87,6 +90,7 @@ def copy_object(ctx: Context, request: Request, body: bytes) -> Response:
                 source.key,
                 request.bucket,
                 request.key,
+                source_version_id=source.version_id,
                 attributes=_attributes(request, info),
                 source_conditions=pinned,
                 conditions=conditions,
@@ -94,7 +98,7 @@ def copy_object(ctx: Context, request: Request, body: bytes) -> Response:
             )
             kind = copied.checksums[0].type if copied.checksums else None
             response = _result("CopyObjectResult", copied, copied.checksums[:1], kind)
-            response.headers += written_headers(copied)
+            response.headers += written_headers(copied) + _source_headers(source, info)
             return response
         except PreconditionFailedError:
             # either the condition on the target, or the source has changed under us
@@ -118,10 +122,17 @@ def _result(
     )
 
 
+def _source_headers(source: Source, info: ObjectInfo) -> Headers:
+    """Which version was copied, where the source has versions."""
+    if not source.version_id and info.version_id == versions.NULL:
+        return []
+    return [(b"x-amz-copy-source-version-id", info.version_id.encode("ascii"))]
+
+
 def _source(ctx: Context, request: Request) -> Source:
     source, version_id = parse_source(request.header(b"x-amz-copy-source") or "")
-    if not versions.names_current(version_id):
-        raise S3Error("NoSuchVersion", extra={"Key": source.key, "VersionId": version_id or ""})
+    if version_id is not None:
+        source = Source(source.bucket, source.key, versions.checked(version_id))
     expected = request.header(b"x-amz-source-expected-bucket-owner")
     try:
         check_owner(ctx, source.bucket, expected)
@@ -134,11 +145,21 @@ def _head_source(ctx: Context, request: Request, source: Source) -> ObjectInfo:
     """The source as it is, its conditions checked; errors name the source."""
     conditions = read_conditions(request, _PREFIX)
     try:
-        return ctx.store.head(source.bucket, source.key, conditions=conditions)
+        return ctx.store.head(
+            source.bucket, source.key, version_id=source.version_id, conditions=conditions
+        )
     except NoSuchBucketError:
         raise S3Error("NoSuchBucket", extra={"BucketName": source.bucket}) from None
     except NoSuchKeyError:
         raise S3Error("NoSuchKey", extra={"Key": source.key}) from None
+    except NoSuchVersionError:
+        extra = {"Key": source.key, "VersionId": source.version_id}
+        raise S3Error("NoSuchVersion", extra=extra) from None
+    except IsDeleteMarkerError:
+        raise invalid_request(
+            "The source of a copy request may not specifically refer to a delete marker by "
+            "version id."
+        ) from None
     except PreconditionFailedError as error:  # a source not modified is one of these, too
         condition = f"x-amz-copy-source-{error.condition}"
         raise S3Error("PreconditionFailed", extra={"Condition": condition}) from None
@@ -149,6 +170,8 @@ def _check_copy(request: Request, source: Source, info: ObjectInfo) -> None:
         raise _too_large()
     if (source.bucket, source.key) != (request.bucket, request.key):
         return
+    if source.version_id not in ("", versions.NULL):
+        return  # an older version becomes the current one
     changes_class = (
         request.header(b"x-amz-storage-class") or "STANDARD"
     ) != info.attributes.storage_class
@@ -207,7 +230,12 @@ def _checksums(
     if not algorithm:
         algorithm = info.checksums[0].algorithm if info.checksums else DEFAULT_ALGORITHM
     running = new_hasher(algorithm)
-    reader = ctx.store.get(source.bucket, source.key, conditions=Conditions(if_match=(info.etag,)))
+    reader = ctx.store.get(
+        source.bucket,
+        source.key,
+        version_id=source.version_id,
+        conditions=Conditions(if_match=(info.etag,)),
+    )
     try:
         while piece := reader.next():
             running.update(piece)
@@ -229,6 +257,7 @@ def upload_part_copy(ctx: Context, request: Request, body: bytes) -> Response:
         source.bucket,
         source.key,
         byte_range=wanted,
+        version_id=source.version_id,
         conditions=Conditions(if_match=(info.etag,)),
     )
     try:
@@ -236,9 +265,11 @@ def upload_part_copy(ctx: Context, request: Request, body: bytes) -> Response:
     finally:
         reader.close()
     # Of an upload that names no algorithm S3 says no checksum, though it has one.
-    return _result(
+    response = _result(
         "CopyPartResult", part, part.checksums if upload.checksum_algorithm else (), None
     )
+    response.headers += _source_headers(source, info)
+    return response
 
 
 def _copy_part(

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from objstore.config import MAX_DELETE_KEYS, MAX_KEY_BYTES
+from objstore.model import DeleteResult, DeleteTarget
 from objstore.s3 import digests, versions, xml
-from objstore.s3.errors import ERRORS, S3Error
+from objstore.s3.authentication import identity
+from objstore.s3.errors import ERRORS, S3Error, from_exception
 from objstore.s3.http import CommitPlan, Context, Headers, Request, Response
 
 
-def delete_object(ctx: Context, request: Request) -> CommitPlan | Response:
-    """DeleteObject: 204, whether there was anything to delete or not."""
-    version_id = request.query_value("versionId")
-    headers: Headers = []
-    if version_id is not None:
-        headers.append((b"x-amz-version-id", version_id.encode("utf-8")))
-    if not versions.names_current(version_id):
-        ctx.store.head_bucket(request.bucket)
-        return Response(204, headers)
+def delete_object(ctx: Context, request: Request) -> CommitPlan:
+    """DeleteObject: 204, whether there was anything to delete or not.
+
+    In a bucket with versions it leaves a delete marker, unless it names a version.
+    """
+    version_id = versions.version_id(request)
+    owner = identity(request).id
     return CommitPlan(
-        lambda done, hold: ctx.store.submit_delete(request.bucket, request.key, done, hold=hold),
-        lambda _: Response(204, headers),
+        lambda done, hold: ctx.store.submit_delete(
+            request.bucket, request.key, done, version_id=version_id, owner=owner, hold=hold
+        ),
+        _deleted,
     )
+
+
+def _deleted(result: DeleteResult) -> Response:
+    headers: Headers = []
+    if result.version_id is not None:
+        headers.append((b"x-amz-version-id", result.version_id.encode("ascii")))
+    if result.delete_marker:
+        headers.append((b"x-amz-delete-marker", b"true"))
+    return Response(204, headers)
 
 
 @dataclass(slots=True)
@@ -44,11 +56,16 @@ def delete_objects(ctx: Context, request: Request, body: bytes) -> Response:
         raise S3Error("MalformedXML")
     quiet = (xml.child_text(tree, "Quiet") or "").strip().lower() == "true"
     wanted = [_wanted(node) for node in objects]
-    keys = [w.key for w in wanted if not w.error and w.version_id in (None, versions.NULL)]
+    targets = [DeleteTarget(w.key, w.version_id or "") for w in wanted if not w.error]
     ctx.store.head_bucket(request.bucket)
-    if keys:
-        ctx.store.delete_many(request.bucket, keys)
-    outcomes = [_outcome(w, quiet) for w in wanted]
+    results: Iterator[DeleteResult] = iter(())
+    if targets:
+        owner = identity(request).id
+        results = iter(ctx.store.delete_many(request.bucket, targets, owner=owner))
+    outcomes = [
+        _refused(w, w.error) if w.error else _outcome(request, w, next(results), quiet)
+        for w in wanted
+    ]
     return xml.response(xml.document("DeleteResult", *outcomes))
 
 
@@ -75,19 +92,31 @@ def _wanted(node: Element) -> _Wanted:
         found.error = "NotImplemented"
     elif found.version_id is not None:
         try:
-            versions.names_current(found.version_id)
+            versions.checked(found.version_id)
         except S3Error:
             found.error = "NoSuchVersion"
     return found
 
 
-def _outcome(wanted: _Wanted, quiet: bool) -> str:
+def _refused(wanted: _Wanted, code: str, message: str = "") -> str:
+    """An ``Error`` element."""
+    return (
+        f"<Error>{xml.element('Key', wanted.key)}{xml.element('VersionId', wanted.version_id)}"
+        f"{xml.element('Code', code)}{xml.element('Message', message or ERRORS[code][1])}</Error>"
+    )
+
+
+def _outcome(request: Request, wanted: _Wanted, result: DeleteResult, quiet: bool) -> str:
+    if result.error is not None:
+        error = from_exception(result.error, request)
+        return _refused(wanted, error.code, error.message)
+    if quiet:
+        return ""
+    marker = ""
+    if result.delete_marker:
+        marker = "<DeleteMarker>true</DeleteMarker>" + xml.element(
+            "DeleteMarkerVersionId", result.version_id
+        )
     key = xml.element("Key", wanted.key)
     version = xml.element("VersionId", wanted.version_id)
-    if wanted.error:
-        code, message = wanted.error, ERRORS[wanted.error][1]
-        return (
-            f"<Error>{key}{version}{xml.element('Code', code)}"
-            f"{xml.element('Message', message)}</Error>"
-        )
-    return "" if quiet else f"<Deleted>{key}{version}</Deleted>"
+    return f"<Deleted>{key}{version}{marker}</Deleted>"

@@ -116,12 +116,13 @@ def _as_part(
 def _get_by_query(
     ctx: Context, request: Request, wanted: ByteRange | None, conditions: Conditions
 ) -> Response:
-    check_version(ctx, request)
-    wanted = _if_range(ctx, request, wanted)
+    version_id = versions.version_id(request)
+    wanted = _if_range(ctx, request, wanted, version_id)
     reader = ctx.store.get(
         request.bucket,
         request.key,
         byte_range=wanted,
+        version_id=version_id,
         part_number=part_number(request, wanted),
         conditions=conditions,
     )
@@ -138,11 +139,12 @@ def head_object(ctx: Context, request: Request) -> Response:
     """HeadObject: what GetObject would say, without the body; a range counts here too."""
     conditions = read_conditions(request)
     wanted = byte_range(request.header(b"range"))
-    check_version(ctx, request)
-    wanted = _if_range(ctx, request, wanted)
+    version_id = versions.version_id(request)
+    wanted = _if_range(ctx, request, wanted, version_id)
     info = ctx.store.head(
         request.bucket,
         request.key,
+        version_id=version_id,
         part_number=part_number(request, wanted),
         conditions=conditions,
     )
@@ -262,19 +264,6 @@ def resolve(wanted: ByteRange | None, size_bytes: int) -> tuple[int, int]:
     return start, length
 
 
-def check_version(ctx: Context, request: Request) -> None:
-    """Refuse a versionId that is not the object's one version.
-
-    Raises:
-        S3Error: NoSuchVersion or InvalidArgument.
-        NoSuchBucketError: there is no such bucket.
-    """
-    version_id = request.query_value("versionId")
-    if version_id is not None and not versions.names_current(version_id):
-        ctx.store.head_bucket(request.bucket)
-        raise versions.no_such_version(request, version_id)
-
-
 def part_number(request: Request, wanted: ByteRange | None) -> int:
     """The part asked for by partNumber; 0 for none.
 
@@ -296,12 +285,16 @@ def part_number(request: Request, wanted: ByteRange | None) -> int:
     return number
 
 
-def _if_range(ctx: Context, request: Request, wanted: ByteRange | None) -> ByteRange | None:
+def _if_range(
+    ctx: Context, request: Request, wanted: ByteRange | None, version_id: str
+) -> ByteRange | None:
     """Drop the range when If-Range names another state of the object (RFC 9110, 13.1.5)."""
     value = request.header(b"if-range")
     if wanted is None or value is None:
         return wanted
-    info = ctx.store.head(request.bucket, request.key, conditions=NO_CONDITIONS)
+    info = ctx.store.head(
+        request.bucket, request.key, version_id=version_id, conditions=NO_CONDITIONS
+    )
     current = value.encode("latin-1", "replace") == http_date(info.modified_ms // 1000)
     return wanted if current or info.etag in etag_list(value) else None
 
@@ -319,6 +312,6 @@ def finish_headers(request: Request, headers: Headers) -> Headers:
         overrides[header] = raw
     kept = [pair for pair in headers if pair[0] not in overrides]
     kept += overrides.items()
-    if request.query_value("versionId") is not None:
+    if request.query_value("versionId") == versions.NULL:
         kept.append((b"x-amz-version-id", versions.NULL.encode("ascii")))
     return kept
