@@ -19,6 +19,7 @@ from objstore.s3.operations import (
     listing,
     multipart,
     put,
+    tagging,
     versioning,
 )
 
@@ -112,6 +113,7 @@ def _offered() -> list[Operation]:
             kind="list",
             handler=listing.list_objects_v2,
         ),
+        *_tagging(),
         _row("DeleteObjects", "POST", "bucket", "delete", handler=delete.delete_objects),
         _row("GetObject", "GET", "object", params=_READ, kind="read", handler=get.get_object),
         _row("HeadObject", "HEAD", "object", params=_READ, kind="read", handler=get.head_object),
@@ -185,6 +187,28 @@ def _offered() -> list[Operation]:
     ]
 
 
+def _tagging() -> list[Operation]:
+    of_version = ("versionId",)
+    rows = [
+        _row("GetBucketTagging", "GET", "bucket", "tagging", handler=tagging.get_bucket_tagging),
+        _row("PutBucketTagging", "PUT", "bucket", "tagging", handler=tagging.put_bucket_tagging),
+        _row(
+            "DeleteBucketTagging",
+            "DELETE",
+            "bucket",
+            "tagging",
+            handler=tagging.delete_bucket_tagging,
+        ),
+    ]
+    for name, method, handler in (
+        ("GetObjectTagging", "GET", tagging.get_object_tagging),
+        ("PutObjectTagging", "PUT", tagging.put_object_tagging),
+        ("DeleteObjectTagging", "DELETE", tagging.delete_object_tagging),
+    ):
+        rows.append(_row(name, method, "object", "tagging", params=of_version, handler=handler))
+    return rows
+
+
 # Sub-resources of a bucket: name, and the methods with the operation each selects.
 _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
     "abac": {"GET": "GetBucketAbac", "PUT": "PutBucketAbac"},
@@ -246,11 +270,6 @@ _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
     },
     "requestPayment": {"GET": "GetBucketRequestPayment", "PUT": "PutBucketRequestPayment"},
     "session": {"GET": "CreateSession"},
-    "tagging": {
-        "GET": "GetBucketTagging",
-        "PUT": "PutBucketTagging",
-        "DELETE": "DeleteBucketTagging",
-    },
     "website": {
         "GET": "GetBucketWebsite",
         "PUT": "PutBucketWebsite",
@@ -274,11 +293,6 @@ _OBJECT_SUBRESOURCES: dict[str, dict[str, str]] = {
     "renameObject": {"PUT": "RenameObject"},
     "restore": {"POST": "RestoreObject"},
     "retention": {"GET": "GetObjectRetention", "PUT": "PutObjectRetention"},
-    "tagging": {
-        "GET": "GetObjectTagging",
-        "PUT": "PutObjectTagging",
-        "DELETE": "DeleteObjectTagging",
-    },
     "torrent": {"GET": "GetObjectTorrent"},
 }
 

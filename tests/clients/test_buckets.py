@@ -24,7 +24,6 @@ SUBRESOURCE_DELETES = [
     "delete_bucket_ownership_controls",
     "delete_bucket_policy",
     "delete_bucket_replication",
-    "delete_bucket_tagging",
     "delete_bucket_website",
     "delete_public_access_block",
 ]
