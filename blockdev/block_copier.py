@@ -76,7 +76,7 @@ class BlockCopier:
         digests = iter(self._store.digests([plain for _, _, plain in rows if plain is not None]))
         return [(index, known if plain is None else next(digests)) for index, known, plain in rows]
 
-    def clear_left(self, pending: Pending, indexes: Sequence[int]) -> None:
+    def clear_left(self, pending: Pending, indexes: Iterable[int]) -> None:
         """These blocks are stored."""
         with self._lock:
             for index in indexes:
@@ -86,7 +86,8 @@ class BlockCopier:
         """Store blocks, but for those that are as in the base.
 
         They are read while their stripes are held, so that no writer comes between, and
-        noted and put without: a writer that comes meanwhile stores the same again.
+        noted and put without: a writer that comes meanwhile stores the same again.  When this
+        returns none is at that any more, so that the snapshot may be completed.
         """
         rows = []
         for index in batch:
@@ -106,7 +107,9 @@ class BlockCopier:
             changes = [change for change, _ in new]
             pending.draft.note(changes)
             pending.draft.store_noted(changes, [plain for _, plain in new])
-            self.clear_left(pending, [index for index, _ in changes])
+        for index, _, _ in rows:
+            with self._blocks.stripe(index):
+                self.clear_left(pending, (index,))
 
     def _thaw(self, pending: Pending, indexes: Sequence[int]) -> None:
         """These blocks are as in the base: nothing to store, which must be durable knowledge."""
@@ -114,8 +117,6 @@ class BlockCopier:
             for index in indexes:
                 pending.frozen[index >> 3] &= ~(1 << (index & 7))
             self.write_frozen(pending, {index // SECTOR_BLOCKS for index in indexes})
-            for index in indexes:
-                pending.left[index >> 3] &= ~(1 << (index & 7))
 
     def write_frozen(self, pending: Pending, sectors: Iterable[int]) -> None:
         """Make these sectors of a snapshot's slot durable."""

@@ -194,15 +194,17 @@ def complete(
 
     Raises:
         NotPendingError: cancelled meanwhile.
-        ValueError: a captured block is not stored yet.
+        ValueError: a captured block is not stored yet, and the base does not have it either.
     """
     require_pending(connection, snapshot_id)
+    if base is not None:
+        # Before looking for what is not stored: a writer that was killed between note and put
+        # may have noted what the base has, and the copy that went on had nothing to store.
+        _forget_unchanged(connection, snapshot_id, base)
     if connection.execute(
         "SELECT 1 FROM snap_captured WHERE snapshot_id = ? AND stored = 0 LIMIT 1", (snapshot_id,)
     ).fetchone():
         raise ValueError(f"{snapshot_id}: not all captured blocks are stored")
-    if base is not None:
-        _forget_unchanged(connection, snapshot_id, base)
     added = connection.execute(_COUNT_ADDED, (snapshot_id, snapshot_id)).fetchone()[0]
     connection.execute("DELETE FROM snap_captured WHERE snapshot_id = ?", (snapshot_id,))
     connection.execute(

@@ -191,14 +191,20 @@ def count_steps(path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind) -> list
     return names
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory where there is such a place: these stories sync thousands of times."""
+@contextlib.contextmanager
+def folder_in_memory(otherwise: Path) -> Iterator[Path]:
+    """A folder in memory where there is such a place: these stories sync thousands of times."""
     if not MEMORY_FILES.is_dir():
-        yield tmp_path
+        yield otherwise
         return
     with tempfile.TemporaryDirectory(dir=MEMORY_FILES, prefix="blockdev-steps-") as path:
         yield Path(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    with folder_in_memory(tmp_path) as path:
+        yield path
 
 
 @pytest.mark.slow
