@@ -1,0 +1,178 @@
+"""``python -m bench.versions``: what versions cost, beside the same without them, in one run.
+
+Embedded stores, one for each side, and the sides in turn, so that a change of the machine's
+speed hits both.  A figure of time is the median of the rounds; CPU is of this process, all of
+its threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from bench.load import object_bodies, object_key
+from bench.machine import describe
+from objstore import ObjectStore
+
+PLAIN: Final = "plain"
+VERSIONED: Final = "versioned"
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+PAGE: Final = 1000
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much a run does.  `puts`: in a round.  `versions`: of each key that is listed."""
+
+    puts: int
+    rounds: int
+    versions: int
+    copied_bytes: int
+
+
+FULL: Final = Size(2000, 7, 20, 1024 * MIB)
+QUICK: Final = Size(20, 2, 2, 4 * MIB)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A result.  `goal`: at least, or at most unless `more_is_better`; None for none."""
+
+    name: str
+    value: float
+    unit: str
+    goal: float | None = None
+    more_is_better: bool = True
+
+    def line(self) -> str:
+        """As the terminal has it."""
+        text = f"{self.name:58}{self.value:12,.2f} {self.unit}"
+        if self.goal is None:
+            return text
+        is_reached = self.value >= self.goal if self.more_is_better else self.value <= self.goal
+        sign = "≥" if self.more_is_better else "≤"
+        return f"{text:76}{sign} {self.goal:g}  {'reached' if is_reached else 'MISSED'}"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one action, in microseconds: elapsed, and CPU."""
+
+    wall_us: float
+    cpu_us: float
+
+
+def measured(action: Callable[[], int]) -> Cost:
+    """What one operation of `action` cost; it returns how many it did."""
+    started_ns, cpu_ns = time.perf_counter_ns(), time.process_time_ns()
+    count = action()
+    cpu_ns, ended_ns = time.process_time_ns() - cpu_ns, time.perf_counter_ns()
+    return Cost((ended_ns - started_ns) / count / 1e3, cpu_ns / count / 1e3)
+
+
+def in_turn(actions: Sequence[Callable[[], int]], rounds: int) -> list[Cost]:
+    """The median cost of each: A B, B A, A B …"""
+    costs: list[list[Cost]] = [[] for _ in actions]
+    for number in range(rounds):
+        order = range(len(actions)) if number % 2 == 0 else reversed(range(len(actions)))
+        for place in order:
+            costs[place].append(measured(actions[place]))
+    return [
+        Cost(
+            statistics.median(cost.wall_us for cost in taken),
+            statistics.median(cost.cpu_us for cost in taken),
+        )
+        for taken in costs
+    ]
+
+
+def putting(store: ObjectStore, size: Size) -> Iterator[Figure]:
+    """4 KiB over the same keys again and again: replaced, or kept."""
+    bodies = object_bodies(4 * KIB)
+
+    def puts(bucket: str) -> int:
+        for number in range(size.puts):
+            store.put(bucket, object_key("put-", number % 500), bodies[number % len(bodies)])
+        return size.puts
+
+    plain, versioned = in_turn([lambda: puts(PLAIN), lambda: puts(VERSIONED)], size.rounds)
+    yield Figure("PUT 4 KiB, plain", 1e6 / plain.wall_us, "op/s")
+    yield Figure("PUT 4 KiB, versioned", 1e6 / versioned.wall_us, "op/s")
+    yield Figure("  ratio of the rates", plain.wall_us / versioned.wall_us * 100, "%", 85)
+    yield Figure("  CPU, plain", plain.cpu_us, "µs")
+    yield Figure("  CPU, versioned", versioned.cpu_us, "µs")
+
+
+def listing(store: ObjectStore, size: Size) -> Iterator[Figure]:
+    """A thousand current keys, with one version each and with many; a thousand versions."""
+    for bucket, versions in ((PLAIN, 1), (VERSIONED, size.versions)):
+        for _ in range(versions):
+            for number in range(PAGE):
+                store.put(bucket, object_key("list-", number), b"x")
+
+    def current(bucket: str) -> int:
+        if len(store.list(bucket, prefix="list-", limit=PAGE).entries) != PAGE:
+            raise ValueError("a listing is short")
+        return 1
+
+    def versions_of() -> int:
+        if len(store.list_versions(VERSIONED, prefix="list-", limit=PAGE).entries) != PAGE:
+            raise ValueError("a listing of versions is short")
+        return 1
+
+    one, many, all_ = in_turn(
+        [lambda: current(PLAIN), lambda: current(VERSIONED), versions_of], 5 * size.rounds
+    )
+    yield Figure("LIST 1,000 keys of one version", 1e6 / one.wall_us, "op/s")
+    yield Figure(f"LIST 1,000 keys of {size.versions} versions", 1e6 / many.wall_us, "op/s")
+    yield Figure("  ratio of the rates", one.wall_us / many.wall_us * 100, "%")
+    yield Figure("list_versions of 1,000, engine", 1e6 / all_.wall_us, "op/s", 500)
+    yield Figure("  CPU", all_.cpu_us, "µs")
+
+
+def copying(store: ObjectStore, size: Size) -> Iterator[Figure]:
+    """A copy within the store shares the bytes."""
+    store.put(PLAIN, "large", object_bodies(size.copied_bytes)[0])
+
+    def copied() -> int:
+        store.copy(PLAIN, "large", PLAIN, "copy")
+        return 1
+
+    (cost,) = in_turn([copied], size.rounds)
+    name = f"CopyObject of {size.copied_bytes // MIB} MiB"
+    yield Figure(name, cost.wall_us / 1e3, "ms", 50, more_is_better=False)
+
+
+CASES: Final = (putting, listing, copying)
+
+
+def main(argv: Sequence[str]) -> int:
+    """0; a listing or an answer that is wrong raises."""
+    parser = argparse.ArgumentParser(prog="python -m bench.versions", description=__doc__)
+    parser.add_argument("--dir", type=Path, help="where to put the data")
+    parser.add_argument("--quick", action="store_true", help="shows that it works, not how fast")
+    arguments = parser.parse_args(argv)
+    with TemporaryDirectory(prefix="objstore-bench-", dir=arguments.dir) as name:
+        machine = describe(Path(name))
+        print(f"{machine.cpu}, {machine.cores} cores, {machine.filesystem}, {machine.commit}")
+        with closing(ObjectStore.open(Path(name) / "store")) as store:
+            for bucket in (PLAIN, VERSIONED):
+                store.create_bucket(bucket)
+            store.set_versioning(VERSIONED, "Enabled")
+            for case in CASES:
+                for figure in case(store, QUICK if arguments.quick else FULL):
+                    print(figure.line())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
