@@ -295,11 +295,13 @@ class ModelStore:
         done: Callable[[DeleteResult | None, BaseException | None], None],
         *,
         version_id: str = "",
+        conditions: Conditions = NO_CONDITIONS,
         owner: str = "",
+        bypass_governance: bool = False,
         hold: bool = False,
     ) -> None:
         try:
-            result = self.delete(bucket, key, version_id=version_id)
+            result = self.delete(bucket, key, version_id=version_id, conditions=conditions)
         except Exception as error:
             done(None, error)
         else:
@@ -387,18 +389,41 @@ class ModelStore:
         parts = tuple(part for part in found.parts if part.start_byte == start_byte)
         return ObjectPartPage(parts, None, found.info)
 
-    def delete(self, bucket: str, key: str, *, version_id: str = "") -> DeleteResult:
+    def delete(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version_id: str = "",
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> DeleteResult:
         objects = self._bucket(bucket).objects
+        found = objects.get(key)
+        if found is not None:
+            _check_delete(conditions, found.info)
         if version_id not in ("", "null"):
             return DeleteResult(key, False, version_id)
         return DeleteResult(key, objects.pop(key, None) is not None, version_id or None)
 
     def delete_many(
-        self, bucket: str, targets: Sequence[str | DeleteTarget], *, owner: str = ""
+        self,
+        bucket: str,
+        targets: Sequence[str | DeleteTarget],
+        *,
+        owner: str = "",
+        bypass_governance: bool = False,
     ) -> _Deletes:
         self._bucket(bucket)
         named = [DeleteTarget(each) if isinstance(each, str) else each for each in targets]
-        return [self.delete(bucket, each.key, version_id=each.version_id) for each in named]
+        return [self._delete_one(bucket, each) for each in named]
+
+    def _delete_one(self, bucket: str, target: DeleteTarget) -> DeleteResult:
+        try:
+            return self.delete(
+                bucket, target.key, version_id=target.version_id, conditions=target.conditions
+            )
+        except PreconditionFailedError as error:
+            return DeleteResult(target.key, False, target.version_id or None, False, error)
 
     def versioning(self, bucket: str) -> str:
         """A bucket of the twin keeps no versions."""
@@ -828,3 +853,14 @@ def _collect(data: Buffer | BinaryIO | Iterable[Buffer]) -> bytes:
 
 def _utf8(text: str) -> bytes:
     return text.encode("utf-8")
+
+
+def _check_delete(conditions: Conditions, info: ObjectInfo) -> None:
+    """The conditions of a delete, against what is there."""
+    wanted = conditions.if_match
+    if wanted and "*" not in wanted and info.etag not in wanted:
+        raise PreconditionFailedError("If-Match")
+    if conditions.if_match_size_bytes not in (None, info.size_bytes):
+        raise PreconditionFailedError("x-amz-if-match-size")
+    if conditions.if_match_modified_s not in (None, info.modified_ms // 1000):
+        raise PreconditionFailedError("x-amz-if-match-last-modified-time")

@@ -191,6 +191,33 @@ def write_conditions(request: Request) -> Conditions:
     return Conditions(if_match=etags, if_none_match=() if none_match is None else ("*",))
 
 
+def delete_conditions(
+    etag: str | None, modified: str | None, size: str | None, names: tuple[str, str] = ("", "")
+) -> Conditions:
+    """The conditions of a delete, by the texts that a request gives; None for none.
+
+    Args:
+        names: of `modified` and `size`, for errors.
+
+    Raises:
+        S3Error: NotImplemented for several ETags, InvalidArgument for what is no date or size.
+    """
+    if etag is None and modified is None and size is None:
+        return NO_CONDITIONS
+    etags = etag_list(etag)
+    if etag is not None and len(etags) != 1:
+        raise header_not_implemented("If-Match")
+    modified_s = None if modified is None else parse_http_date(modified)
+    if modified is not None and modified_s is None:
+        raise invalid_argument("This is no HTTP date", names[0], modified)
+    size_bytes = None if size is None else integer(size, _MAX_OFFSET)
+    if size is not None and size_bytes is None:
+        raise invalid_argument("This is no size in bytes", names[1], size)
+    return Conditions(
+        if_match=etags, if_match_size_bytes=size_bytes, if_match_modified_s=modified_s
+    )
+
+
 def etag_list(value: str | None) -> tuple[str, ...]:
     """ETags of a condition without quotes; S3 takes them without quotes as well."""
     if not value:

@@ -32,11 +32,11 @@ _NOT_OFFERED = frozenset(
         b"x-amz-website-redirect-location",
         b"x-amz-write-offset-bytes",
         b"x-amz-rename-source",
-        b"x-amz-if-match-last-modified-time",
-        b"x-amz-if-match-size",
         b"x-amz-if-match-initiated-time",
     )
 )
+# Conditions that DeleteObject alone has.
+_OF_DELETES = frozenset((b"x-amz-if-match-last-modified-time", b"x-amz-if-match-size"))
 _GRANTS = frozenset(
     b"x-amz-grant-" + right
     for right in (b"full-control", b"read", b"read-acp", b"write", b"write-acp")
@@ -74,8 +74,8 @@ SUSPECT_HEADERS = (
         b"x-amz-copy-source",
         b"x-amz-copy-source-range",
         b"x-amz-expected-bucket-owner",
-        b"if-match",
     }
+    | _OF_DELETES
 )
 
 
@@ -102,8 +102,9 @@ def check_headers(operation: Operation, request: Request) -> None:
         )
     if b"x-amz-copy-source-range" in headers and operation.name != "UploadPartCopy":
         raise header_not_implemented("x-amz-copy-source-range")
-    if b"if-match" in headers and operation.name == "DeleteObject":
-        raise header_not_implemented("If-Match")
+    if operation.name != "DeleteObject":
+        for name in headers.keys() & _OF_DELETES:
+            raise header_not_implemented(name.decode("ascii"))
 
 
 def _check_acl(operation: Operation, request: Request) -> None:

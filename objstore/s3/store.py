@@ -118,11 +118,18 @@ class Store(Protocol):
         done: Callable[[DeleteResult | None, BaseException | None], None],
         *,
         version_id: str = ...,
+        conditions: Conditions = ...,
         owner: str = ...,
+        bypass_governance: bool = ...,
         hold: bool = ...,
     ) -> None: ...
     def delete_many(
-        self, bucket: str, targets: Sequence[DeleteTarget], *, owner: str = ...
+        self,
+        bucket: str,
+        targets: Sequence[DeleteTarget],
+        *,
+        owner: str = ...,
+        bypass_governance: bool = ...,
     ) -> Sequence[DeleteResult]: ...
     def copy(
         self,

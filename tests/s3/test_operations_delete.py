@@ -59,10 +59,70 @@ def test_versions(s3: S3) -> None:
     assert [s3("HEAD", f"/bucket/{key}").status for key, _ in objects] == [404, 200, 200]
 
 
-def test_a_conditional_entry_is_refused_and_not_done(s3: S3) -> None:
-    reply = delete(s3, b"<Delete><Object><Key>a</Key><ETag>x</ETag></Object></Delete>")
-    assert reply.texts("Error/Code") == ["NotImplemented"]
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("<ETag>{etag}</ETag>", True),
+        ('<ETag>"{etag}"</ETag>', True),
+        ("<ETag>*</ETag>", True),
+        ("<ETag>x</ETag>", False),
+        ("<Size>4</Size>", True),
+        ("<Size>5</Size>", False),
+        ("<LastModifiedTime>{modified}</LastModifiedTime>", True),
+        ("<LastModifiedTime>Wed, 12 Oct 2005 17:50:00 GMT</LastModifiedTime>", False),
+        ("<ETag>{etag}</ETag><Size>5</Size>", False),
+    ],
+)
+def test_a_conditional_entry(s3: S3, condition: str, holds: bool) -> None:
+    found = s3("HEAD", "/bucket/a")
+    condition = condition.format(etag=found.etag, modified=found.headers["last-modified"])
+    objects = f"<Object><Key>a</Key>{condition}</Object><Object><Key>b</Key></Object>"
+    reply = delete(s3, f"<Delete>{objects}</Delete>".encode())
+    assert reply.texts("Error/Code") == ([] if holds else ["PreconditionFailed"])
+    assert reply.texts("Deleted/Key") == (["a", "b"] if holds else ["b"])
+    assert s3("HEAD", "/bucket/a").status == (404 if holds else 200)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["<ETag/>", "<ETag>a,b</ETag>", "<Size>x</Size>", "<LastModifiedTime>x</LastModifiedTime>"],
+)
+def test_a_condition_that_is_none(s3: S3, condition: str) -> None:
+    body = f"<Delete><Object><Key>a</Key>{condition}</Object></Delete>".encode()
+    assert delete(s3, body).code == "MalformedXML"
     assert s3("HEAD", "/bucket/a").status == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("if-match", "{etag}", 204),
+        ("if-match", '"{etag}"', 204),
+        ("if-match", "*", 204),
+        ("if-match", '"0"', 412),
+        ("if-match", '"0", "1"', 501),
+        ("if-match", '""', 501),
+        ("x-amz-if-match-size", "4", 204),
+        ("x-amz-if-match-size", "5", 412),
+        ("x-amz-if-match-size", "many", 400),
+        ("x-amz-if-match-last-modified-time", "{modified}", 204),
+        ("x-amz-if-match-last-modified-time", "Wed, 12 Oct 2005 17:50:00 GMT", 412),
+        ("x-amz-if-match-last-modified-time", "yesterday", 400),
+    ],
+)
+def test_a_conditional_delete(s3: S3, name: str, value: str, status: int) -> None:
+    found = s3("HEAD", "/bucket/a")
+    value = value.format(etag=found.etag, modified=found.headers["last-modified"])
+    assert s3("DELETE", "/bucket/a", headers={name: value}).status == status
+    assert s3("HEAD", "/bucket/a").status == (404 if status == 204 else 200)
+    missing = s3("DELETE", "/bucket/missing", headers={name: value})
+    assert missing.status == (204 if status == 412 else status)
+
+
+@pytest.mark.parametrize("name", ["x-amz-if-match-size", "x-amz-if-match-last-modified-time"])
+def test_conditions_that_deletes_alone_have(s3: S3, name: str) -> None:
+    assert s3("PUT", "/bucket/a", b"new", headers={name: "4"}).status == 501
+    assert s3("GET", "/bucket/a").body == b"data"
 
 
 def test_an_empty_key(s3: S3) -> None:

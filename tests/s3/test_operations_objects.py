@@ -497,12 +497,6 @@ def test_conditions_that_s3_does_not_take_on_a_write(s3: S3, headers: dict[str, 
     assert s3("HEAD", "/bucket/key").status == 404
 
 
-def test_a_conditional_delete_is_refused_and_not_done(s3: S3) -> None:
-    s3("PUT", "/bucket/key", DATA)
-    assert s3("DELETE", "/bucket/key", headers={"if-match": '"0"'}).status == 501
-    assert s3("HEAD", "/bucket/key").status == 200
-
-
 # Query parameters of a read
 
 

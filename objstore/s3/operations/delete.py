@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from objstore.config import MAX_DELETE_KEYS, MAX_KEY_BYTES
-from objstore.model import DeleteResult, DeleteTarget
+from objstore.model import NO_CONDITIONS, Conditions, DeleteResult, DeleteTarget
 from objstore.s3 import digests, versions, xml
 from objstore.s3.authentication import identity
 from objstore.s3.errors import ERRORS, S3Error, from_exception
+from objstore.s3.headers import delete_conditions
 from objstore.s3.http import CommitPlan, Context, Headers, Request, Response
 
 
@@ -20,13 +21,31 @@ def delete_object(ctx: Context, request: Request) -> CommitPlan:
     In a bucket with versions it leaves a delete marker, unless it names a version.
     """
     version_id = versions.version_id(request)
+    conditions = delete_conditions(
+        request.header(b"if-match"),
+        request.header(_IF_MODIFIED),
+        request.header(_IF_SIZE),
+        (_IF_MODIFIED.decode("ascii"), _IF_SIZE.decode("ascii")),
+    )
     owner = identity(request).id
+    bypass = _bypasses_governance(request)
     return CommitPlan(
         lambda done, hold: ctx.store.submit_delete(
-            request.bucket, request.key, done, version_id=version_id, owner=owner, hold=hold
+            request.bucket,
+            request.key,
+            done,
+            version_id=version_id,
+            conditions=conditions,
+            owner=owner,
+            bypass_governance=bypass,
+            hold=hold,
         ),
         _deleted,
     )
+
+
+def _bypasses_governance(request: Request) -> bool:
+    return (request.header(b"x-amz-bypass-governance-retention") or "").lower() == "true"
 
 
 def _deleted(result: DeleteResult) -> Response:
@@ -38,12 +57,17 @@ def _deleted(result: DeleteResult) -> Response:
     return Response(204, headers)
 
 
+_IF_MODIFIED = b"x-amz-if-match-last-modified-time"
+_IF_SIZE = b"x-amz-if-match-size"
+
+
 @dataclass(slots=True)
 class _Wanted:
     """One entry of a DeleteObjects request; `error` is a code when it cannot be done."""
 
     key: str
     version_id: str | None
+    conditions: Conditions = NO_CONDITIONS
     error: str = ""
 
 
@@ -56,12 +80,18 @@ def delete_objects(ctx: Context, request: Request, body: bytes) -> Response:
         raise S3Error("MalformedXML")
     quiet = (xml.child_text(tree, "Quiet") or "").strip().lower() == "true"
     wanted = [_wanted(node) for node in objects]
-    targets = [DeleteTarget(w.key, w.version_id or "") for w in wanted if not w.error]
+    targets = [DeleteTarget(w.key, w.version_id or "", w.conditions) for w in wanted if not w.error]
     ctx.store.head_bucket(request.bucket)
     results: Iterator[DeleteResult] = iter(())
     if targets:
-        owner = identity(request).id
-        results = iter(ctx.store.delete_many(request.bucket, targets, owner=owner))
+        results = iter(
+            ctx.store.delete_many(
+                request.bucket,
+                targets,
+                owner=identity(request).id,
+                bypass_governance=_bypasses_governance(request),
+            )
+        )
     outcomes = [
         _refused(w, w.error) if w.error else _outcome(request, w, next(results), quiet)
         for w in wanted
@@ -82,20 +112,29 @@ def _wanted(node: Element) -> _Wanted:
     key = xml.child_text(node, "Key")
     if key is None:
         raise S3Error("MalformedXML")
-    found = _Wanted(key, xml.child_text(node, "VersionId") or None)
+    found = _Wanted(key, xml.child_text(node, "VersionId") or None, _conditions(node))
     if not key:
         found.error = "UserKeyMustBeSpecified"
     elif len(key.encode("utf-8")) > MAX_KEY_BYTES:
         found.error = "KeyTooLongError"
-    elif any(node.find(name) is not None for name in ("ETag", "LastModifiedTime", "Size")):
-        # a conditional delete: not offered, and not to be done unconditionally
-        found.error = "NotImplemented"
     elif found.version_id is not None:
         try:
             versions.checked(found.version_id)
         except S3Error:
             found.error = "NoSuchVersion"
     return found
+
+
+def _conditions(node: Element) -> Conditions:
+    """What an entry says of the object that it means."""
+    try:
+        return delete_conditions(
+            xml.child_text(node, "ETag"),
+            xml.child_text(node, "LastModifiedTime"),
+            xml.child_text(node, "Size"),
+        )
+    except S3Error:
+        raise S3Error("MalformedXML") from None
 
 
 def _refused(wanted: _Wanted, code: str, message: str = "") -> str:
