@@ -39,7 +39,7 @@ class Size:
     copied_bytes: int
 
 
-FULL: Final = Size(2000, 7, 20, 1024 * MIB)
+FULL: Final = Size(300, 5, 5, 1024 * MIB)
 QUICK: Final = Size(20, 2, 2, 4 * MIB)
 
 
@@ -170,7 +170,7 @@ def main(argv: Sequence[str]) -> int:
             store.set_versioning(VERSIONED, "Enabled")
             for case in CASES:
                 for figure in case(store, QUICK if arguments.quick else FULL):
-                    print(figure.line())
+                    print(figure.line(), flush=True)
     return 0
 
 
