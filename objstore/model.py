@@ -42,15 +42,16 @@ class ObjectLock(msgspec.Struct, frozen=True, gc=False):
 
     `mode`: empty, GOVERNANCE (who may, can lift it) or COMPLIANCE (nobody can).
     `retain_until_ms`: until when, in milliseconds since the epoch.
-    `legal_hold`: until somebody takes it off.
+    `legal_hold`: until somebody takes it off; None where nobody ever spoke of one.
     """
 
     mode: str = ""
     retain_until_ms: int = 0
-    legal_hold: bool = False
+    legal_hold: bool | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.mode) or self.legal_hold
+        """Whether there is anything to be said of it, if only that it was taken off."""
+        return bool(self.mode) or self.legal_hold is not None
 
 
 NO_LOCK = ObjectLock()

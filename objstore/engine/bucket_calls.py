@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from objstore.engine import buckets, settings
 from objstore.engine.calls import Calls
 from objstore.model import BucketInfo, DefaultRetention
@@ -11,15 +14,28 @@ class BucketCalls(Calls):
     """Buckets."""
 
     def create_bucket(
-        self, bucket: str, *, region: str = "us-east-1", owner: str = ""
+        self,
+        bucket: str,
+        *,
+        region: str = "us-east-1",
+        owner: str = "",
+        object_lock: bool = False,
+        settings: Mapping[str, bytes] = MappingProxyType({}),
     ) -> BucketInfo:
         """Make a bucket.
+
+        Args:
+            object_lock: with object lock from the start, and so with versions.
+            settings: what `set_bucket_setting` would keep, by name.
 
         Raises:
             InvalidBucketNameError: S3 would not take the name.
             BucketExistsError: there is one of that name.
+            InvalidArgumentError: a setting has a method of its own.
         """
-        return buckets.create(self._open_core(), bucket, region, owner)
+        return buckets.create(
+            self._open_core(), bucket, region, owner, object_lock=object_lock, made_with=settings
+        )
 
     def head_bucket(self, bucket: str) -> BucketInfo:
         """Raises `NoSuchBucketError` if there is none of that name."""

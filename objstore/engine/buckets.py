@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
+from objstore.engine import locks, settings
 from objstore.engine.core import Core, encode_key
 from objstore.engine.operation import Decision
 from objstore.engine.rows import bucket_info
 from objstore.engine.space import FOR_DELETES, FOR_WRITES
+from objstore.engine.versions import ENABLED, VERSIONING
 from objstore.errors import (
     BucketExistsError,
     BucketNotEmptyError,
@@ -21,7 +24,7 @@ from objstore.index.base import ReadTransaction
 from objstore.index.schema import BucketBody, GoneBody
 from objstore.log import format as log
 from objstore.log.format import Record
-from objstore.model import BucketInfo
+from objstore.model import BucketInfo, DefaultRetention
 
 _RECORD_BOUND_BYTES = 1024
 
@@ -52,23 +55,21 @@ def check_bucket_name(name: str) -> None:
 class CreateBucket:
     """Make a bucket; `BucketExistsError` if there is one of the name."""
 
-    size_bound_bytes = _RECORD_BOUND_BYTES
     leaves_segments = FOR_WRITES
 
-    def __init__(self, name: str, region: str, owner: str) -> None:
+    def __init__(self, name: str, region: str, owner: str, made_with: dict[str, bytes]) -> None:
         check_bucket_name(name)
-        self.name, self.region, self.owner = name, region, owner
+        self.name, self.region, self.owner, self.settings = name, region, owner, made_with
+        self.size_bound_bytes = _RECORD_BOUND_BYTES + settings.held_bytes(made_with)
 
     def decide(self, decision: Decision) -> Sequence[Record]:
         name = self.name.encode()
         if decision.txn.get(keys.bucket(name)) is not None:
             raise BucketExistsError(f"bucket {self.name!r} exists already")
-        return [bucket_record(self.name, self.region, self.owner, decision)]
-
-
-def bucket_record(name: str, region: str, owner: str, decision: Decision) -> Record:
-    body = BucketBody(decision.take_bucket_id(), decision.now_ms, region, owner)
-    return Record(log.BUCKET, body.bucket_id, name.encode(), schema.encode(body))
+        body = BucketBody(
+            decision.take_bucket_id(), decision.now_ms, self.region, self.owner, self.settings
+        )
+        return [Record(log.BUCKET, body.bucket_id, name, schema.encode(body))]
 
 
 class DeleteBucket:
@@ -96,8 +97,23 @@ def is_empty(txn: ReadTransaction, bucket_id: int) -> bool:
     return True
 
 
-def create(core: Core, name: str, region: str, owner: str) -> BucketInfo:
-    (record,) = core.committer.commit(CreateBucket(name, region, owner))
+def create(
+    core: Core,
+    name: str,
+    region: str,
+    owner: str,
+    *,
+    object_lock: bool = False,
+    made_with: Mapping[str, bytes] = MappingProxyType({}),
+) -> BucketInfo:
+    """See `ObjectStore.create_bucket`: the bucket and all that it is made with, in one record."""
+    found = dict(made_with)
+    for setting in found:
+        settings.check_name(setting)
+    if object_lock:
+        found[VERSIONING] = ENABLED
+        found[locks.OBJECT_LOCK] = locks.encode_default(DefaultRetention())
+    (record,) = core.committer.commit(CreateBucket(name, region, owner, found))
     return bucket_info(name, schema.decode_bucket(record.body))
 
 

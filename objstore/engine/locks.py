@@ -41,8 +41,12 @@ def default_retention(bucket: BucketBody) -> DefaultRetention:
     return _decode_default(setting) if setting else DefaultRetention()
 
 
-def new_lock(bucket: BucketBody, wanted: ObjectLock, now_ms: int) -> LockRow | None:
+def new_lock(
+    bucket: BucketBody, wanted: ObjectLock, now_ms: int, *, may_have_ended: bool = False
+) -> LockRow | None:
     """The lock of a new version: what its writer wants, else the bucket's default.
+
+    `may_have_ended`: of an upload, whose retention was to come when it began.
 
     Raises:
         BucketStateError: a lock is wanted, and the bucket has no object lock.
@@ -53,7 +57,8 @@ def new_lock(bucket: BucketBody, wanted: ObjectLock, now_ms: int) -> LockRow | N
             raise BucketStateError("Bucket is missing Object Lock Configuration")
         return None
     if wanted.mode:
-        check_retention(wanted.mode, wanted.retain_until_ms, now_ms)
+        if not may_have_ended:
+            check_retention(wanted.mode, wanted.retain_until_ms, now_ms)
         return rows.lock_row(wanted)
     default = default_retention(bucket)
     if not default.mode:
@@ -99,4 +104,4 @@ def check_default(default: DefaultRetention) -> None:
     if bool(default.days) == bool(default.years) or default.days < 0 or default.years < 0:
         raise InvalidArgumentError("a default retention has either days or years", "Days")
     if default.days > _MAX_DAYS or default.years > _MAX_DAYS // _YEAR_DAYS:
-        raise InvalidArgumentError("Default retention period value is too large.", "Days")
+        raise InvalidArgumentError("Default retention period too large.", "Days")

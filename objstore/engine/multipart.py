@@ -405,7 +405,7 @@ class CompleteUpload:
             stored_id(flags),
             [],
             self._upload,
-            new_lock(bucket, lock, now_ms),
+            new_lock(bucket, lock, now_ms, may_have_ended=True),
             upload.seal,
         )
 

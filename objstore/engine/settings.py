@@ -39,8 +39,7 @@ class ChangeSettings:
         self._core, self._bucket, self._change = core, bucket, change
         with core.index.read() as txn:
             settings = core.bucket(txn, bucket).settings
-        held_bytes = sum(len(name) + len(value) + 10 for name, value in settings.items())
-        self.size_bound_bytes = _BODY_BOUND_BYTES + 2 * held_bytes + adds_bytes
+        self.size_bound_bytes = _BODY_BOUND_BYTES + 2 * held_bytes(settings) + adds_bytes
 
     def decide(self, decision: Decision) -> Sequence[Record]:
         old = self._core.bucket(decision.txn, self._bucket)
@@ -50,6 +49,17 @@ class ChangeSettings:
             return []
         body = schema.encode(msgspec.structs.replace(old, settings=settings))
         return [Record(log.BUCKET, old.bucket_id, self._bucket.encode(), body)]
+
+
+def held_bytes(settings: Settings) -> int:
+    """At most what settings take in a bucket's record."""
+    return sum(len(name) + len(value) + 10 for name, value in settings.items())
+
+
+def check_name(name: str) -> None:
+    """Raises `InvalidArgumentError` where a setting is not to be made by its name."""
+    if name in (VERSIONING, locks.OBJECT_LOCK):
+        raise InvalidArgumentError(f"{name!r} has a method of its own", "name", name)
 
 
 def read(core: Core, bucket: str) -> BucketBody:
@@ -67,8 +77,7 @@ def get(core: Core, bucket: str, name: str) -> bytes:
 
 def change(core: Core, bucket: str, name: str, value: bytes | None) -> None:
     """See `ObjectStore.set_bucket_setting`."""
-    if name in (VERSIONING, locks.OBJECT_LOCK):
-        raise InvalidArgumentError(f"{name!r} has a method of its own", "name", name)
+    check_name(name)
 
     def apply(settings: Settings) -> None:
         if value is None:
@@ -117,7 +126,7 @@ def set_object_lock(core: Core, bucket: str, default: DefaultRetention) -> None:
     def apply(settings: Settings) -> None:
         if settings.get(VERSIONING) != ENABLED:
             raise BucketStateError(
-                "Versioning must be 'Enabled' on the bucket to apply Object Lock"
+                "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration"
             )
         settings[locks.OBJECT_LOCK] = encoded
 

@@ -169,9 +169,12 @@ def set_retention(
 
 
 def _loosens(old: LockRow, new: LockRow) -> bool:
-    """Whether `new` protects less than `old`: shorter, or in a mode that can be lifted."""
-    is_weaker = old.mode == locks.COMPLIANCE and new.mode != locks.COMPLIANCE
-    return is_weaker or new.retain_until_ms < old.retain_until_ms
+    """Whether `new` is shorter than `old`, or of another mode.
+
+    From GOVERNANCE to COMPLIANCE as well: whoever may lift the one cannot lift the other any
+    more, and is asked to say that they mean it.
+    """
+    return new.mode != old.mode or new.retain_until_ms < old.retain_until_ms
 
 
 def _check_has_lock(bucket: BucketBody) -> None:

@@ -117,11 +117,14 @@ class ListingBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class LockRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Object lock of a version.  `mode`: empty, GOVERNANCE or COMPLIANCE."""
+    """Object lock of a version.  `mode`: empty, GOVERNANCE or COMPLIANCE.
+
+    `legal_hold`: None until one was first put on, or taken off.
+    """
 
     mode: str = ""
     retain_until_ms: int = 0
-    legal_hold: bool = False
+    legal_hold: bool | None = None
 
 
 class SealRow(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -370,9 +370,9 @@ def test_a_legal_hold_outlasts_everything(locking: ObjectStore) -> None:
         locking.delete(BUCKET, "k", version_id=version, bypass_governance=True)
     locking.set_retention(BUCKET, "k", "GOVERNANCE", now_ms(locking) + 5)
     info = locking.set_legal_hold(BUCKET, "k", False, version_id=version)
-    assert info.attributes.lock == ObjectLock("GOVERNANCE", now_ms(locking) + 5)
+    assert info.attributes.lock == ObjectLock("GOVERNANCE", now_ms(locking) + 5, False)
     locking.set_retention(BUCKET, "k", "", 0, bypass_governance=True)
-    assert locking.head(BUCKET, "k").attributes.lock == ObjectLock()
+    assert locking.head(BUCKET, "k").attributes.lock == ObjectLock(legal_hold=False)
     assert locking.delete(BUCKET, "k", version_id=version).existed
 
 
@@ -389,8 +389,12 @@ def test_a_retention_is_only_ever_made_longer(locking: ObjectStore) -> None:
     locked(locking, ObjectLock("GOVERNANCE", now + 100))
     with pytest.raises(ObjectLockedError):
         locking.set_retention(BUCKET, "k", "GOVERNANCE", now + 50)
+    with pytest.raises(ObjectLockedError):
+        locking.set_retention(BUCKET, "k", "COMPLIANCE", now + 200)
     locking.set_retention(BUCKET, "k", "GOVERNANCE", now + 50, bypass_governance=True)
     assert locking.head(BUCKET, "k").attributes.lock.retain_until_ms == now + 50
+    locking.set_retention(BUCKET, "k", "COMPLIANCE", now + 60, bypass_governance=True)
+    assert locking.head(BUCKET, "k").attributes.lock == ObjectLock("COMPLIANCE", now + 60)
 
 
 def test_the_default_retention_is_of_writes_that_name_none(locking: ObjectStore) -> None:
