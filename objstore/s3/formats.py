@@ -6,7 +6,6 @@ Formatting a time costs about 2 µs, and most requests of a second share theirs:
 from __future__ import annotations
 
 import calendar
-from datetime import UTC, datetime
 from functools import lru_cache
 from time import gmtime
 
@@ -41,21 +40,6 @@ def iso_date(seconds: int) -> str:
 def iso_date_ms(milliseconds: int) -> str:
     """``2030-01-01T00:00:00.123Z`` for milliseconds since the epoch."""
     return f"{iso_date(milliseconds // 1000)[:-4]}{milliseconds % 1000:03}Z"
-
-
-def parse_iso_date_ms(text: str) -> int | None:
-    """Milliseconds since the epoch of an ISO 8601 time; None for what is none.
-
-    Without a zone it is in UTC, as SDKs write it; parts of a millisecond are cut off.
-    """
-    try:
-        found = datetime.fromisoformat(text.strip())
-        if found.tzinfo is None:
-            found = found.replace(tzinfo=UTC)
-        seconds = calendar.timegm(found.utctimetuple())
-    except (ValueError, OverflowError):
-        return None
-    return seconds * 1000 + found.microsecond // 1000 if seconds >= 0 else None
 
 
 def parse_http_date(text: str) -> int | None:

@@ -36,8 +36,10 @@ def checked(value: str, name: str = "versionId") -> str:
     return value
 
 
-def version_headers(info: ObjectInfo) -> Headers:
-    """x-amz-version-id, of an object in a bucket that has versions."""
-    if info.version_id == NULL:
+def version_headers(
+    info: ObjectInfo, asked: str = "", header: bytes = b"x-amz-version-id"
+) -> Headers:
+    """Which version it is, where it has an id of its own or was asked for by id."""
+    if info.version_id == NULL and not asked:
         return []
-    return [(b"x-amz-version-id", info.version_id.encode("ascii"))]
+    return [(header, info.version_id.encode("ascii"))]

@@ -221,17 +221,34 @@ def _outcome(submit: Callable[[Callable[[Any, BaseException | None], None]], Non
     return outcome.result(timeout=60)
 
 
+def use_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the engine in the model's place."""
+    factory: StoreFactory = request.getfixturevalue("store_factory")
+    numbers = itertools.count()
+
+    def open_engine(**arguments: Any) -> Any:
+        return factory(f"store-{next(numbers)}", **arguments)
+
+    monkeypatch.setattr(S3, "open_store", open_engine)
+
+
 @pytest.fixture(params=["model", "engine"], autouse=True)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Import this into a test module, and its tests run over the model and over the engine."""
     if request.param == "engine":
-        factory: StoreFactory = request.getfixturevalue("store_factory")
-        numbers = itertools.count()
+        use_engine(request, monkeypatch)
 
-        def open_engine(**arguments: Any) -> Any:
-            return factory(f"store-{next(numbers)}", **arguments)
 
-        monkeypatch.setattr(S3, "open_store", open_engine)
+@pytest.fixture(name="s3")
+def engine_s3(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """Import this, and `s3` is a server over the engine, with a bucket ``bucket``.
+
+    For what the model does not have.
+    """
+    use_engine(request, monkeypatch)
+    server = S3()
+    server("PUT", "/bucket")
+    return server
 
 
 def decode(

@@ -137,7 +137,7 @@ def test_errors_name_the_source(s3: S3) -> None:
     ],
 )
 def test_how_a_source_is_written(value: str, bucket: str, key: str) -> None:
-    source, _ = parse_source(value)
+    source = parse_source(value)
     assert (source.bucket, source.key) == (bucket, key)
 
 

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.s3.harness import S3, Reply
-from tests.stores import StoreFactory
-
-
-@pytest.fixture
-def s3(store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch) -> S3:
-    monkeypatch.setattr(S3, "open_store", lambda **given: store_factory("tags", **given))
-    server = S3()
-    server("PUT", "/bucket")
-    return server
+from tests.s3.harness import S3, Reply, engine_s3  # noqa: F401
 
 
 def document(**tags: str) -> bytes:

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.s3.harness import S3, Reply, md5_header
-from tests.stores import StoreFactory
+from tests.s3.harness import S3, Reply, engine_s3, md5_header  # noqa: F401
 
 UNKNOWN = "0" * 32
-
-
-@pytest.fixture
-def s3(store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch) -> S3:
-    monkeypatch.setattr(S3, "open_store", lambda **given: store_factory("versions", **given))
-    server = S3()
-    server("PUT", "/bucket")
-    return server
 
 
 def set_versioning(s3: S3, status: str) -> Reply:

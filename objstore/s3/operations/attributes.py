@@ -47,8 +47,7 @@ def get_attributes(ctx: Context, request: Request, body: bytes) -> Response:
     asked = [elements[name] for name in ATTRIBUTES if name in wanted]
     response = xml.response(xml.document("GetObjectAttributesResponse", *asked))
     response.headers.append((b"last-modified", http_date(info.modified_ms // 1000)))
-    if version_id or info.version_id != versions.NULL:
-        response.headers.append((b"x-amz-version-id", info.version_id.encode("ascii")))
+    response.headers += versions.version_headers(info, version_id)
     return response
 
 

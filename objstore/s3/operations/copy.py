@@ -35,7 +35,6 @@ from objstore.s3.headers import (
 )
 from objstore.s3.http import Context, Headers, Request, Response
 from objstore.s3.operations.multipart import checksum_elements, part_number
-from objstore.s3.operations.put import written_headers
 from objstore.s3.store import BodyReader
 
 _PREFIX = b"x-amz-copy-source-"
@@ -46,15 +45,15 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What x-amz-copy-source names."""
+    """What x-amz-copy-source names; without a version id, the current version."""
 
     bucket: str
     key: str
     version_id: str = ""
 
 
-def parse_source(value: str) -> tuple[Source, str | None]:
-    """Source and version id of ``/bucket/key?versionId=...``, percent-encoded.
+def parse_source(value: str) -> Source:
+    """The source that is named by ``/bucket/key?versionId=...``, percent-encoded.
 
     Raises:
         S3Error: InvalidArgument, or NotImplemented for an access point.
@@ -73,7 +72,7 @@ def parse_source(value: str) -> tuple[Source, str | None]:
             "x-amz-copy-source",
             value,
         )
-    return Source(bucket, key), version_id or None
+    return Source(bucket, key, versions.checked(version_id) if version_id else "")
 
 
 def copy_object(ctx: Context, request: Request, body: bytes) -> Response:
@@ -98,7 +97,7 @@ def copy_object(ctx: Context, request: Request, body: bytes) -> Response:
             )
             kind = copied.checksums[0].type if copied.checksums else None
             response = _result("CopyObjectResult", copied, copied.checksums[:1], kind)
-            response.headers += written_headers(copied) + _source_headers(source, info)
+            response.headers += versions.version_headers(copied) + _source_headers(source, info)
             return response
         except PreconditionFailedError:
             # either the condition on the target, or the source has changed under us
@@ -124,15 +123,11 @@ def _result(
 
 def _source_headers(source: Source, info: ObjectInfo) -> Headers:
     """Which version was copied, where the source has versions."""
-    if not source.version_id and info.version_id == versions.NULL:
-        return []
-    return [(b"x-amz-copy-source-version-id", info.version_id.encode("ascii"))]
+    return versions.version_headers(info, source.version_id, _PREFIX + b"version-id")
 
 
 def _source(ctx: Context, request: Request) -> Source:
-    source, version_id = parse_source(request.header(b"x-amz-copy-source") or "")
-    if version_id is not None:
-        source = Source(source.bucket, source.key, versions.checked(version_id))
+    source = parse_source(request.header(b"x-amz-copy-source") or "")
     expected = request.header(b"x-amz-source-expected-bucket-owner")
     try:
         check_owner(ctx, source.bucket, expected)

@@ -14,6 +14,9 @@ from objstore.s3.errors import ERRORS, S3Error, from_exception
 from objstore.s3.headers import delete_conditions
 from objstore.s3.http import CommitPlan, Context, Headers, Request, Response
 
+_IF_MODIFIED = b"x-amz-if-match-last-modified-time"
+_IF_SIZE = b"x-amz-if-match-size"
+
 
 def delete_object(ctx: Context, request: Request) -> CommitPlan:
     """DeleteObject: 204, whether there was anything to delete or not.
@@ -55,10 +58,6 @@ def _deleted(result: DeleteResult) -> Response:
     if result.delete_marker:
         headers.append((b"x-amz-delete-marker", b"true"))
     return Response(204, headers)
-
-
-_IF_MODIFIED = b"x-amz-if-match-last-modified-time"
-_IF_SIZE = b"x-amz-if-match-size"
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from objstore.config import MAX_PARTS
 from objstore.errors import InvalidRangeError, NotFoundError
 from objstore.model import (
     NO_CONDITIONS,
+    NO_LOCK,
     ByteRange,
     Checksum,
     Conditions,
@@ -19,7 +20,6 @@ from objstore.model import (
 from objstore.s3 import versions
 from objstore.s3.checksums import COMPOSITE
 from objstore.s3.digests import HEADERS as CHECKSUM_HEADERS
-from objstore.s3.encryption import encryption_headers
 from objstore.s3.errors import S3Error, invalid_argument
 from objstore.s3.formats import http_date
 from objstore.s3.headers import (
@@ -189,9 +189,10 @@ def object_headers(info: ObjectInfo, length_bytes: int) -> Headers:
         headers.append((b"x-amz-tagging-count", b"%d" % len(stored.tags)))
     if stored.storage_class != "STANDARD":
         headers.append((b"x-amz-storage-class", stored.storage_class.encode("ascii")))
-    headers += versions.version_headers(info)
-    headers += lock_headers(info)
-    headers += encryption_headers(stored.encryption)
+    if info.version_id != versions.NULL:
+        headers += versions.version_headers(info)
+    if stored.lock is not NO_LOCK:
+        headers += lock_headers(info)
     return headers
 
 

@@ -34,14 +34,14 @@ def list_objects(ctx: Context, request: Request, body: bytes) -> Response:
         xml.document(
             "ListBucketResult",
             xml.element("Name", request.bucket),
-            _element("Prefix", request.query_value("prefix") or "", encode),
-            _element("Marker", marker, encode),
-            _element("NextMarker", next_marker, encode),
+            encoded("Prefix", request.query_value("prefix") or "", encode),
+            encoded("Marker", marker, encode),
+            encoded("NextMarker", next_marker, encode),
             f"<MaxKeys>{limit}</MaxKeys>",
-            _element("Delimiter", delimiter or None, encode),
+            encoded("Delimiter", delimiter or None, encode),
             xml.element("EncodingType", encoding),
-            f"<IsTruncated>{_boolean(page.next_after is not None)}</IsTruncated>",
-            contents(page.entries, encode, _Frames(request, True)),
+            f"<IsTruncated>{boolean(page.next_after is not None)}</IsTruncated>",
+            contents(page.entries, encode, Frames(request, True)),
             common_prefixes(page.common_prefixes, encode),
         )
     )
@@ -63,15 +63,15 @@ def list_objects_v2(ctx: Context, request: Request, body: bytes) -> Response:
         xml.document(
             "ListBucketResult",
             xml.element("Name", request.bucket),
-            _element("Prefix", request.query_value("prefix") or "", encode),
+            encoded("Prefix", request.query_value("prefix") or "", encode),
             xml.element("ContinuationToken", token),
             xml.element("NextContinuationToken", next_token),
-            _element("StartAfter", start_after or None, encode),
+            encoded("StartAfter", start_after or None, encode),
             f"<KeyCount>{count}</KeyCount><MaxKeys>{limit}</MaxKeys>",
-            _element("Delimiter", delimiter or None, encode),
+            encoded("Delimiter", delimiter or None, encode),
             xml.element("EncodingType", encoding),
-            f"<IsTruncated>{_boolean(page.next_after is not None)}</IsTruncated>",
-            contents(page.entries, encode, _Frames(request, fetch_owner)),
+            f"<IsTruncated>{boolean(page.next_after is not None)}</IsTruncated>",
+            contents(page.entries, encode, Frames(request, fetch_owner)),
             common_prefixes(page.common_prefixes, encode),
         )
     )
@@ -123,14 +123,15 @@ def encoder(request: Request) -> tuple[Encode, str | None]:
     return xml.url_encode, "url"
 
 
-class _Frames(dict[tuple[tuple[str, ...], str, str, str], tuple[str, str]]):
+class Frames(dict[tuple[tuple[str, ...], str, str, str], tuple[str, str]]):
     """What stands before and after the size of an entry, by its checksums, owner and class.
 
-    Nearly all entries of a page share theirs.
+    Nearly all entries of a page share theirs.  `name`: of the element that an entry is.
     """
 
-    def __init__(self, request: Request, with_owner: bool) -> None:
+    def __init__(self, request: Request, with_owner: bool, name: str = "Contents") -> None:
         super().__init__()
+        self._end = f"</{name}>"
         self._with_owner = with_owner
         self._fallback_owner = identity(request).id
 
@@ -142,11 +143,11 @@ class _Frames(dict[tuple[tuple[str, ...], str, str, str], tuple[str, str]]):
         after = xml.element("StorageClass", storage_class)
         if self._with_owner:
             after = f"<Owner>{xml.element('ID', owner or self._fallback_owner)}</Owner>{after}"
-        frame = self[shared] = (f"&quot;</ETag>{before}<Size>", f"</Size>{after}</Contents>")
+        frame = self[shared] = (f"&quot;</ETag>{before}<Size>", f"</Size>{after}{self._end}")
         return frame
 
 
-def contents(entries: Sequence[ListEntry], encode: Encode, frames: _Frames) -> str:
+def contents(entries: Sequence[ListEntry], encode: Encode, frames: Frames) -> str:
     """A ``Contents`` element for each entry."""
     keys = encode_all([entry.key for entry in entries], encode)
     elements = []
@@ -179,9 +180,11 @@ def encode_all(texts: Sequence[str], encode: Encode) -> list[str]:
     return xml.url_encode_all(texts)
 
 
-def _element(name: str, text: str | None, encode: Encode) -> str:
+def encoded(name: str, text: str | None, encode: Encode) -> str:
+    """An element whose text is written as the request asks; "" for None."""
     return "" if text is None else f"<{name}>{encode(text)}</{name}>"
 
 
-def _boolean(value: bool) -> str:
+def boolean(value: bool) -> str:
+    """As XML writes it."""
     return "true" if value else "false"

@@ -12,18 +12,13 @@ from objstore.model import Checksum, CompletedPart, PartInfo, UploadInfo
 from objstore.s3 import composite, digests, xml
 from objstore.s3.authentication import identity
 from objstore.s3.checksums import ALGORITHMS, COMPOSITE, DEFAULT_ALGORITHM, FULL_OBJECT
-from objstore.s3.encryption import encryption_headers
 from objstore.s3.errors import S3Error, invalid_argument, invalid_request
 from objstore.s3.formats import iso_date
 from objstore.s3.headers import attributes, integer, write_conditions
 from objstore.s3.http import Context, Headers, Request, Response, WritePlan
 from objstore.s3.operations.listing import common_prefixes, encoder, page_limit
-from objstore.s3.operations.put import (
-    body_size,
-    checksum_headers,
-    trailer_names,
-    written_headers,
-)
+from objstore.s3.operations.put import body_size, checksum_headers, trailer_names
+from objstore.s3.versions import version_headers
 
 _PAGE = 1000
 
@@ -55,7 +50,6 @@ def create_upload(ctx: Context, request: Request, body: bytes) -> Response:
             xml.element("UploadId", upload.upload_id),
         )
     )
-    response.headers += encryption_headers(upload.attributes.encryption)
     if algorithm:
         response.headers.append((b"x-amz-checksum-algorithm", algorithm.encode("ascii")))
         response.headers.append((b"x-amz-checksum-type", upload.checksum_type.encode("ascii")))
@@ -274,7 +268,7 @@ def complete_upload(ctx: Context, request: Request, body: bytes) -> Response:
             xml.element("ChecksumType", checksum_type),
         )
     )
-    response.headers += written_headers(info)
+    response.headers += version_headers(info)
     return response
 
 

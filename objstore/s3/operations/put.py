@@ -7,7 +7,6 @@ from objstore.config import MAX_PUT_BYTES
 from objstore.model import Checksum, ObjectInfo
 from objstore.s3 import digests
 from objstore.s3.authentication import identity
-from objstore.s3.encryption import encryption_headers
 from objstore.s3.errors import S3Error, entity_too_large, invalid_argument
 from objstore.s3.headers import attributes, write_conditions
 from objstore.s3.http import Context, Headers, Request, Response, WritePlan
@@ -33,17 +32,12 @@ def put_object(ctx: Context, request: Request) -> WritePlan:
 
 def _respond(info: ObjectInfo) -> Response:
     headers: Headers = [(b"etag", b'"%b"' % info.etag.encode("ascii"))]
-    headers += written_headers(info)
+    headers += version_headers(info)
     headers += checksum_headers(info.checksums)
     if info.checksums:
         headers.append((b"x-amz-checksum-type", info.checksums[0].type.encode("ascii")))
     headers.append((b"content-length", b"0"))
     return Response(200, headers)
-
-
-def written_headers(info: ObjectInfo) -> Headers:
-    """What every write of an object answers: its version, and how it is encrypted."""
-    return version_headers(info) + encryption_headers(info.attributes.encryption)
 
 
 def checksum_headers(checksums: tuple[Checksum, ...]) -> Headers:

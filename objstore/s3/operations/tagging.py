@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from objstore.config import MAX_BUCKET_TAGS, MAX_TAGS
-from objstore.model import ObjectInfo
 from objstore.s3 import versions, xml
-from objstore.s3.http import Context, Headers, Request, Response
+from objstore.s3.http import Context, Request, Response
 from objstore.s3.tags import tags_from_xml, tags_to_xml
 
 _SETTING = "tagging"
@@ -17,7 +16,7 @@ def get_object_tagging(ctx: Context, request: Request, body: bytes) -> Response:
     version_id = versions.version_id(request)
     info = ctx.store.head(request.bucket, request.key, version_id=version_id)
     response = xml.response(tags_to_xml(info.attributes.tags))
-    response.headers += _version(info, version_id)
+    response.headers += versions.version_headers(info, version_id)
     return response
 
 
@@ -26,20 +25,14 @@ def put_object_tagging(ctx: Context, request: Request, body: bytes) -> Response:
     version_id = versions.version_id(request)
     tags = tags_from_xml(body, limit=MAX_TAGS)
     info = ctx.store.set_tags(request.bucket, request.key, tags, version_id=version_id)
-    return Response(200, [*_version(info, version_id), _NOTHING])
+    return Response(200, [*versions.version_headers(info, version_id), _NOTHING])
 
 
 def delete_object_tagging(ctx: Context, request: Request, body: bytes) -> Response:
     """DeleteObjectTagging: 204, whether there were any or not."""
     version_id = versions.version_id(request)
     info = ctx.store.set_tags(request.bucket, request.key, {}, version_id=version_id)
-    return Response(204, _version(info, version_id))
-
-
-def _version(info: ObjectInfo, asked: str) -> Headers:
-    if info.version_id == versions.NULL and not asked:
-        return []
-    return [(b"x-amz-version-id", info.version_id.encode("ascii"))]
+    return Response(204, versions.version_headers(info, version_id))
 
 
 def get_bucket_tagging(ctx: Context, request: Request, body: bytes) -> Response:

@@ -12,8 +12,11 @@ from objstore.s3.formats import iso_date
 from objstore.s3.http import Context, Request, Response
 from objstore.s3.operations.listing import (
     Encode,
+    Frames,
+    boolean,
     common_prefixes,
     encode_all,
+    encoded,
     encoder,
     page_limit,
 )
@@ -63,23 +66,20 @@ def list_versions(ctx: Context, request: Request, body: bytes) -> Response:
     limit = page_limit(request, "max-keys")
     encode, encoding = encoder(request)
     page = _page(ctx, request, key_marker, id_marker, limit)
-    delimiter = request.query_value("delimiter") or ""
     return xml.response(
         xml.document(
             "ListVersionsResult",
             xml.element("Name", request.bucket),
-            f"<Prefix>{encode(request.query_value('prefix') or '')}</Prefix>",
-            f"<KeyMarker>{encode(key_marker)}</KeyMarker>",
+            encoded("Prefix", request.query_value("prefix") or "", encode),
+            encoded("KeyMarker", key_marker, encode),
             xml.element("VersionIdMarker", id_marker),
-            ""
-            if page.next_key is None
-            else f"<NextKeyMarker>{encode(page.next_key)}</NextKeyMarker>",
+            encoded("NextKeyMarker", page.next_key, encode),
             xml.element("NextVersionIdMarker", page.next_version_id or None),
             f"<MaxKeys>{limit}</MaxKeys>",
-            f"<Delimiter>{encode(delimiter)}</Delimiter>" if delimiter else "",
+            encoded("Delimiter", request.query_value("delimiter") or None, encode),
             xml.element("EncodingType", encoding),
-            f"<IsTruncated>{'false' if page.next_key is None else 'true'}</IsTruncated>",
-            _entries(page.entries, encode, identity(request).id),
+            f"<IsTruncated>{boolean(page.next_key is not None)}</IsTruncated>",
+            _entries(request, page.entries, encode),
             common_prefixes(page.common_prefixes, encode),
         )
     )
@@ -101,32 +101,26 @@ def _page(
     )
 
 
-def _entries(entries: Sequence[VersionEntry], encode: Encode, fallback_owner: str) -> str:
+def _entries(request: Request, entries: Sequence[VersionEntry], encode: Encode) -> str:
     """A ``Version`` or ``DeleteMarker`` element for each, in their order."""
     keys = encode_all([entry.key for entry in entries], encode)
-    owners: dict[str, str] = {}
+    fallback_owner = identity(request).id
+    frames = Frames(request, True, "Version")
     elements = []
     for key, entry in zip(keys, entries, strict=True):
-        owner = owners.get(entry.owner)
-        if owner is None:
-            owner = f"<Owner>{xml.element('ID', entry.owner or fallback_owner)}</Owner>"
-            owners[entry.owner] = owner
         common = (
             f"<Key>{key}</Key><VersionId>{entry.version_id}</VersionId>"
-            f"<IsLatest>{'true' if entry.is_latest else 'false'}</IsLatest>"
+            f"<IsLatest>{boolean(entry.is_latest)}</IsLatest>"
             f"<LastModified>{iso_date(entry.modified_ms // 1000)}</LastModified>"
         )
         if entry.is_delete_marker:
-            elements.append(f"<DeleteMarker>{common}{owner}</DeleteMarker>")
+            owner = xml.element("ID", entry.owner or fallback_owner)
+            elements.append(f"<DeleteMarker>{common}<Owner>{owner}</Owner></DeleteMarker>")
             continue
-        checksums = "".join(
-            [f"<ChecksumAlgorithm>{name}</ChecksumAlgorithm>" for name in entry.checksum_algorithms]
-        )
-        if checksums:
-            checksums += f"<ChecksumType>{entry.checksum_type}</ChecksumType>"
+        before, after = frames[
+            entry.checksum_algorithms, entry.checksum_type, entry.owner, entry.storage_class
+        ]
         elements.append(
-            f"<Version>{common}<ETag>&quot;{entry.etag}&quot;</ETag>{checksums}"
-            f"<Size>{entry.size_bytes}</Size><StorageClass>{entry.storage_class}</StorageClass>"
-            f"{owner}</Version>"
+            f"<Version>{common}<ETag>&quot;{entry.etag}{before}{entry.size_bytes}{after}"
         )
     return "".join(elements)
