@@ -23,6 +23,7 @@ MIN_PART_BYTES = 5 * MIB
 MAX_PARTS = 10_000
 MAX_KEY_BYTES = 1024
 MAX_USER_METADATA_BYTES = 2 * KIB
+MAX_ENCRYPTION_CONTEXT_BYTES = 8 * KIB
 MAX_DELETE_KEYS = 1000
 MAX_LIST_KEYS = 1000
 MAX_TAGS = 10
@@ -62,6 +63,9 @@ FIRST_EXTENT_BYTES = 4 * MIB
 TABLE_WINDOW_BYTES = 4 * KIB
 """Checksums of an extent that a reader holds at a time."""
 
+COMPLETED_VERSIONS_SEARCHED = 1000
+"""Among how many older versions of a key a completion that is repeated is looked for."""
+
 LIST_FIRST_ROWS = 2
 LIST_GROWTH = 4
 LIST_MAX_ROWS = 1024
@@ -71,6 +75,14 @@ and at most: what lies behind a row may be folded away, or beyond the prefix."""
 COMPACT_BYTES = 1 * MIB
 COMPACT_RECORDS = 256
 """The most that compaction moves in one commit."""
+
+COPY_ATTEMPTS = 3
+"""How often a source is looked at that is overwritten while it is copied; at the last time its
+bytes are written again instead of shared."""
+
+APPENDS_KEPT = 1024
+"""Objects that were appended to last, of which the digest over their parts is kept: a few
+hundred bytes each.  Of others, the ETags of all parts are read."""
 
 CHECKPOINTS_KEPT = 2
 CHECKPOINT_PIECE_BYTES = 1 * MIB

@@ -17,6 +17,13 @@ No HTTP status here: `objstore.s3.errors` maps these to S3's codes.
     │   ├── BucketStateError       the bucket's settings do not allow it
     │   ├── IsDeleteMarkerError    the version named is a delete marker
     │   ├── ObjectLockedError      wait, or lift the lock
+    │   ├── AppendOffsetError      append at the object's size as it is now
+    │   ├── TooManyPartsError      copy the object, then append to the copy
+    │   ├── TokenReusedError       take another client token
+    │   ├── CustomerKeyError       of SSE-C; look at how the object is encrypted
+    │   │   ├── CustomerKeyMissingError
+    │   │   ├── CustomerKeyMismatchError
+    │   │   └── CustomerKeyUnexpectedError
     │   ├── KeyDisabledError       enable the key, or use another
     │   ├── KeyStateError          the key's state does not allow it
     │   │   └── KeyPendingDeletionError    cancel its deletion, or use another
@@ -25,6 +32,8 @@ No HTTP status here: `objstore.s3.errors` maps these to S3's codes.
     ├── InvalidArgumentError   correct the call
     │   ├── InvalidBucketNameError
     │   ├── KeyTooLongError
+    │   ├── NotAppendableError
+    │   ├── RenameToItselfError
     │   ├── InvalidRangeError
     │   ├── BadDigestError
     │   ├── EntityTooLargeError
@@ -131,6 +140,48 @@ class ObjectLockedError(ConflictError):
     """A retention period or a legal hold protects the version."""
 
 
+class AppendOffsetError(ConflictError):
+    """The offset of an append is not the object's size; `size_bytes` is, 0 without an object."""
+
+    def __init__(self, offset_bytes: int, size_bytes: int) -> None:
+        super().__init__(f"an append at {offset_bytes} to an object of {size_bytes} bytes")
+        self.offset_bytes = offset_bytes
+        self.size_bytes = size_bytes
+
+
+class TooManyPartsError(ConflictError):
+    """The object has as many parts as one may have; each append makes one."""
+
+
+class TokenReusedError(ConflictError):
+    """The client token is that of an earlier request with other parameters."""
+
+
+class CustomerKeyError(ConflictError):
+    """A customer's key (SSE-C) is missing, wrong, or not wanted.  None names a key."""
+
+
+class CustomerKeyMissingError(CustomerKeyError):
+    """The object is encrypted with a customer's key, which has to come along."""
+
+    def __init__(self) -> None:
+        super().__init__("the object is encrypted with a customer's key, which did not come")
+
+
+class CustomerKeyMismatchError(CustomerKeyError):
+    """The object is encrypted with another customer's key than the one that came."""
+
+    def __init__(self) -> None:
+        super().__init__("the object is encrypted with another key than the one that came")
+
+
+class CustomerKeyUnexpectedError(CustomerKeyError):
+    """A customer's key came for an object that is not encrypted with one."""
+
+    def __init__(self) -> None:
+        super().__init__("the object is not encrypted with a customer's key")
+
+
 class KeyDisabledError(ConflictError):
     """The key is disabled: it neither wraps nor unwraps."""
 
@@ -174,6 +225,14 @@ class InvalidBucketNameError(InvalidArgumentError):
 
 class KeyTooLongError(InvalidArgumentError):
     """The key has over 1,024 bytes of UTF-8."""
+
+
+class NotAppendableError(InvalidArgumentError):
+    """These bytes, or what was said with them, cannot be appended to this object."""
+
+
+class RenameToItselfError(InvalidArgumentError):
+    """The source of the rename is its target."""
 
 
 class InvalidRangeError(InvalidArgumentError):

@@ -129,6 +129,8 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     `modified_ms`: milliseconds since the Unix epoch, UTC.
     `part_count`: 0 for an object that was put in one piece.
     `part`: the one that was asked for by its number.
+    `has_versions`: whether the bucket's versioning is, or ever was, enabled: only then does
+    `version_id` say anything.
     """
 
     bucket: str
@@ -142,6 +144,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, gc=False):
     version_id: str = "null"
     version_seq: int = 0
     part: ObjectPart | None = None
+    has_versions: bool = False
 
 
 class ByteRange(msgspec.Struct, frozen=True, gc=False):

@@ -18,8 +18,9 @@ from objstore.asgi.upload import Blocks, Budget, OpenStream, Stream, Upload
 from objstore.auth.chunked import ChunkedDecoder
 from objstore.auth.payload import decoded_length
 from objstore.config import ServerConfig, StoreConfig
+from objstore.crc import CrcHasher
 from objstore.model import Checksum, Conditions, ObjectAttributes
-from objstore.s3.checksums import CrcHasher, digest_of, new_hasher
+from objstore.s3.checksums import digest_of, new_hasher
 from objstore.s3.digests import for_body
 from objstore.s3.errors import S3Error
 from objstore.s3.http import Request, WritePlan

@@ -39,13 +39,16 @@ _SECRET_PARAMETERS = frozenset(
         b"signature",
         b"awsaccesskeyid",
         b"presignedurl",
+        b"x-amz-server-side-encryption-customer-key",
+        b"x-amz-copy-source-server-side-encryption-customer-key",
     )
 )
-"""What makes a presigned URL work, in both versions: whoever reads a log shall not have it."""
+"""What makes a presigned URL work, in both versions, and the keys of customers: whoever reads a
+log shall not have it."""
 
 
 def redacted(query: bytes) -> bytes:
-    """A query without what signs it, for the log."""
+    """A query without what signs it and without keys, for the log."""
     pairs = query.split(b"&")
     for number, pair in enumerate(pairs):
         name, equals, _ = pair.partition(b"=")

@@ -35,6 +35,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from objstore.auth.masking import masked
+
 Details = tuple[tuple[str, str], ...]
 
 
@@ -122,8 +124,9 @@ class SignatureDoesNotMatchError(AuthError):
     """The signature is not that of this request under this key.
 
     The details show what was signed here, so that a client can be put right; the
-    string to sign gives nothing away that its sender does not know.  Of a chunk there
-    is no access key and no canonical request.
+    string to sign gives nothing away that its sender does not know.  A customer's key is
+    masked, as errors end up in logs.  Of a chunk there is no access key and no canonical
+    request.
     """
 
     code = "SignatureDoesNotMatch"
@@ -146,8 +149,9 @@ class SignatureDoesNotMatchError(AuthError):
             ("StringToSignBytes", _hex_bytes(string_to_sign)),
         ]
         if canonical_request is not None:
-            details.append(("CanonicalRequest", _text(canonical_request)))
-            details.append(("CanonicalRequestBytes", _hex_bytes(canonical_request)))
+            shown = masked(canonical_request)
+            details.append(("CanonicalRequest", _text(shown)))
+            details.append(("CanonicalRequestBytes", _hex_bytes(shown)))
         super().__init__("", tuple(details))
 
 

@@ -199,7 +199,7 @@ class Applier:
         self._bytes[bucket_id] -= schema.decode_size(body).size_bytes
         if head.flags & FLAG_EXTENTS:
             for extent in schema.decode_version(body).extents:
-                self._sums.release(extent, head.version_seq, 0)
+                self._sums.release(extent, head.version_seq, 0, is_version=True)
         if heir_seq != head.version_seq and head.flags & FLAG_MANIFEST:
             self.drop_manifest(head.version_seq)
 

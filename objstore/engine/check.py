@@ -16,8 +16,10 @@ from pathlib import Path
 
 from blockdev import BlockDevice, DeviceError, SystemClock
 from objstore.config import CHECK_SHOWN_ROWS, StoreConfig
-from objstore.engine.compaction import heal_log_segment, segments_of, verified_pieces
+from objstore.engine.check_sizes import size_problems
+from objstore.engine.compaction import heal_log_segment, segments_of
 from objstore.engine.core import Core, tail_of
+from objstore.engine.extent_moves import verified_pieces
 from objstore.engine.extents import span
 from objstore.engine.opening import (
     Folder,
@@ -99,6 +101,7 @@ def check_core(core: Core) -> list[Problem]:
             problems += _check_log(core, txn)
             problems += _check_extents(core, txn)
             problems += _check_segments(core, txn)
+            problems += [Problem("data", text) for text in size_problems(txn)]
             return problems
     finally:
         core.slots.unpin(pin)

@@ -6,41 +6,30 @@ with a record of its own.  A tombstone keeps older records of its entity from
 coming back in a replay; it may be dropped once nothing older can be replayed:
 no log segment begins before it, and every kept checkpoint is newer.
 
-Data segments.  Each extent is read, checked, written elsewhere, and then every
-record that uses it is written again with the new place, in one commit.
+What lives in data segments, `engine.extent_moves` moves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
-from xxhash import xxh3_64_intdigest
-
 from objstore.config import COMPACT_BYTES, COMPACT_RECORDS
-from objstore.engine.apply import manifest_body, manifest_owner
 from objstore.engine.core import Core, tail_of
-from objstore.engine.extent_writer import ExtentWriter
-from objstore.engine.extents import CHECKSUM_BYTES, chunk_count, seed, table_offset
 from objstore.engine.operation import Decision
-from objstore.engine.space import FOR_COMPACTION, FOR_MOVES
+from objstore.engine.space import FOR_COMPACTION
 from objstore.errors import CorruptionError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.schema import (
-    Extent,
-    ExtentRow,
     GoneBody,
     SegmentFreedBody,
     SegmentRow,
-    row_body,
     unpack_head,
 )
 from objstore.log import format as log
 from objstore.log.format import FormatError, Record, SegmentHead
 from objstore.log.reader import (
     read_batches,
-    read_bytes,
     read_segment_head,
     readable_batches,
 )
@@ -310,137 +299,3 @@ def heal_log_segment(core: Core, segment: int) -> bool:
             txn.put(keys.ROLLING, tail.next_seq.to_bytes(8, "little"))
         core.committer.commit(Heartbeat(core))
     return compact_log_segment(core, segment, (), salvage=True)
-
-
-# --- data segments ------------------------------------------------------------------
-
-
-class MoveExtent:
-    """Point every record that uses an extent at a copy of it."""
-
-    leaves_segments = FOR_COMPACTION
-
-    def __init__(self, core: Core, segment: int, old: Extent, new: Sequence[Extent]) -> None:
-        self._segment, self._old, self._new = segment, old, list(new)
-        with core.index.read() as txn:
-            owners = self._owner_rows(txn)
-        self.size_bound_bytes = 1024 + sum(len(row) + 1200 + 32 * len(new) for _k, row in owners)
-
-    def decide(self, decision: Decision) -> Sequence[Record]:
-        return [self._rewritten(key, row) for key, row in self._owner_rows(decision.txn)]
-
-    def _owner_rows(self, txn: ReadTransaction) -> list[tuple[bytes, bytes]]:
-        """(key, row) of all that uses the extent now."""
-        prefix = keys.extent_prefix(self._segment, self._old.offset_bytes)
-        found: dict[bytes, bytes] = {}
-        for key, row in txn.scan(prefix, keys.after(prefix)):
-            use = ExtentRow.unpack(row)
-            if use.nonce != self._old.nonce:
-                continue
-            owner = use.owner
-            if use.is_version:
-                owner = _version_row_key(txn, owner, keys.parse_extent(key)[2])
-            owner_row = txn.get(owner)
-            assert owner_row is not None, f"an extent row names an owner that is not there: {key!r}"
-            found[owner] = owner_row
-        return list(found.items())
-
-    def _rewritten(self, key: bytes, row: bytes) -> Record:
-        head = unpack_head(row)
-        kind = key[:1]
-        if kind == b"p":
-            part = schema.decode_part(row_body(row))
-            part = msgspec.structs.replace(part, extents=self._moved(part.extents))
-            # A part's record names its key only for whoever reads the log; the row
-            # does not keep it, and nothing is looked up by it.
-            return Record(log.PART, 0, b"", schema.encode(part), head.version_seq, head.flags)
-        if kind == b"m":
-            manifest = schema.decode_manifest(manifest_body(row))
-            parts = [
-                msgspec.structs.replace(part, extents=self._moved(part.extents))
-                for part in manifest.parts
-            ]
-            manifest = msgspec.structs.replace(manifest, parts=parts)
-            bucket_id, name = manifest_owner(row)
-            body = schema.encode(manifest)
-            return Record(log.MANIFEST, bucket_id, name, body, head.version_seq, head.flags)
-        version = schema.decode_version(row_body(row))
-        version = msgspec.structs.replace(version, extents=self._moved(version.extents))
-        bucket_id, name = _version_owner(key)
-        body = schema.encode(version)
-        return Record(log.VERSION, bucket_id, name, body, head.version_seq, head.flags)
-
-    def _moved(self, extents: Sequence[Extent]) -> list[Extent]:
-        moved: list[Extent] = []
-        for extent in extents:
-            moved += self._new if extent == self._old else [extent]
-        return moved
-
-
-def _version_row_key(txn: ReadTransaction, owner: bytes, version_seq: int) -> bytes:
-    bucket_id, name = int.from_bytes(owner[:4], "big"), owner[4:]
-    key = keys.current(bucket_id, name)
-    row = txn.get(key)
-    if row is not None and unpack_head(row).version_seq == version_seq:
-        return key
-    return keys.version(bucket_id, name, version_seq)
-
-
-def _version_owner(row_key: bytes) -> tuple[int, bytes]:
-    """(bucket id, key) of an ``o`` or ``v`` row's key."""
-    bucket_id = int.from_bytes(row_key[1:5], "big")
-    if row_key.startswith(b"o"):
-        return bucket_id, row_key[5:]
-    return bucket_id, keys.unterminated(row_key, 5)[0]
-
-
-def compact_data_segment(core: Core, segment: int) -> int:
-    """Move every extent out of a data segment; how many were moved.
-
-    Raises:
-        CorruptionError: an extent does not match its checksums; it stays.
-        StoreFullError: there is nowhere to move it to.
-    """
-    prefix = keys.extents_prefix(segment)
-    with core.index.read() as txn:
-        extents = {
-            Extent(keys.parse_extent(key)[1], use.length_bytes, use.nonce)
-            for key, row in txn.scan(prefix, keys.after(prefix))
-            for use in (ExtentRow.unpack(row),)
-        }
-    for extent in sorted(extents, key=lambda extent: extent.offset_bytes):
-        writer = ExtentWriter(core, extent.length_bytes, FOR_MOVES)
-        is_doubtful = False
-        try:
-            for piece in verified_pieces(core, extent):
-                writer.write(piece)
-            writer.finish()
-            core.flush()
-            is_doubtful = True
-            core.committer.commit(MoveExtent(core, segment, extent, writer.extents))
-            is_doubtful = False
-        finally:
-            writer.settle(is_doubtful=is_doubtful)
-    return len(extents)
-
-
-def verified_pieces(core: Core, extent: Extent) -> Iterator[memoryview]:
-    """The extent's data in whole chunks, each checked.
-
-    Raises:
-        CorruptionError: a chunk does not match its checksum.
-    """
-    chunk_bytes = core.superblock.chunk_bytes
-    chunks = chunk_count(extent.length_bytes, chunk_bytes)
-    table_at = extent.offset_bytes + table_offset(extent.length_bytes)
-    table = memoryview(read_bytes(core.device, table_at, chunks * CHECKSUM_BYTES))
-    for chunk in range(chunks):
-        start = chunk * chunk_bytes
-        length = min(chunk_bytes, extent.length_bytes - start)
-        data = read_bytes(core.device, extent.offset_bytes + start, length)
-        expected = int.from_bytes(table[chunk * 8 : chunk * 8 + 8], "little")
-        if xxh3_64_intdigest(data, seed(extent.nonce, chunk)) != expected:
-            raise CorruptionError(
-                f"chunk {chunk} of the extent at {extent.offset_bytes} does not match its checksum"
-            )
-        yield memoryview(data)

@@ -22,7 +22,7 @@ from objstore.engine.put import (
     small_put,
 )
 from objstore.engine.space import FOR_WRITES
-from objstore.engine.versions import null_flag, stored_id
+from objstore.engine.versions import has_versions, null_flag, stored_id
 from objstore.errors import NoSuchKeyError
 from objstore.index import keys, schema
 from objstore.index.schema import FLAG_EXTENTS, FLAG_MANIFEST, BucketBody, VersionBody
@@ -57,6 +57,7 @@ class CopyShared:
         self._attributes = attributes
         self._source_conditions, self._conditions = source_conditions, conditions
         self._checksums = checksums
+        self.has_versions = False
         self.size_bound_bytes = self._bound()
 
     def _bound(self) -> int:
@@ -83,6 +84,7 @@ class CopyShared:
         if self._conditions:
             check_current(decision.txn, bucket_id, self._key, self._conditions)
         flags = null_flag(bucket)
+        self.has_versions = has_versions(bucket)
         version_seq = decision.next_lsn
         encoded = schema.encode(self._new_body(bucket, flags, body, decision.now_ms))
         flags |= head.flags & (FLAG_EXTENTS | FLAG_MANIFEST)
@@ -160,11 +162,12 @@ def copy(
                 bytes.fromhex(info.etag),
             )
             (record,) = core.commit(operation)
-            return info_of(target[0], record)
+            return info_of(target[0], record, has_versions=operation.has_versions)
         try:
             shared = CopyShared(
                 core, source, target, attributes, source_conditions, conditions, checksums
             )
-            return info_of(target[0], core.commit(shared)[0])
+            record = core.commit(shared)[0]
+            return info_of(target[0], record, has_versions=shared.has_versions)
         except SourceChangedError:
             continue

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from blockdev import BlockDevice, Clock, DeviceError, DeviceFullError
-from objstore.config import BUCKETS_CACHED, MAX_KEY_BYTES, StoreConfig
+from objstore.config import APPENDS_KEPT, BUCKETS_CACHED, MAX_KEY_BYTES, StoreConfig
 from objstore.engine.commit import Committer
 from objstore.engine.flush import FlushGate
 from objstore.engine.operation import Decision, Operation
+from objstore.engine.part_digests import PartDigests
 from objstore.engine.pool import submit_once
 from objstore.engine.sharing import Slots, SoleLock
 from objstore.engine.space import Space, reap_leases, release_quarantine
@@ -28,6 +29,7 @@ from objstore.errors import (
 from objstore.index import keys, schema
 from objstore.index.base import Index, IndexFullError, ReadTransaction
 from objstore.index.schema import BucketBody, Tail
+from objstore.kms.service import KeyService
 from objstore.log.format import Layout, Record, Superblock
 
 Outcome = TypeVar("Outcome")
@@ -50,8 +52,11 @@ class Core:
     flush_gate: FlushGate
     maintenance_lock: SoleLock
     makes_buckets: bool
+    key_service: KeyService
     make_room: Callable[[], bool] = lambda: False
+    close_keys: Callable[[], None] = lambda: None
     buckets: dict[str, tuple[bytes, BucketBody]] = field(default_factory=dict)
+    part_digests: PartDigests = field(default_factory=lambda: PartDigests(APPENDS_KEPT))
     _pool: ThreadPoolExecutor | None = None
     _pool_lock: threading.Lock = field(default_factory=threading.Lock)
 

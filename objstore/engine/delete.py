@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from objstore.engine import locks
-from objstore.engine.conditions import check_delete
+from objstore.engine.conditions import check_delete, check_delete_of_nothing
 from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.operation import Decision
 from objstore.engine.space import FOR_DELETES
-from objstore.engine.versions import ENABLED, VERSIONING, find_version, stored_id, version_id
+from objstore.engine.versions import (
+    ENABLED,
+    VERSIONING,
+    find_version,
+    has_versions,
+    stored_id,
+    version_id,
+)
 from objstore.errors import NoSuchVersionError, StoreError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
@@ -69,21 +76,27 @@ class DeleteObjects:
         for target, key in zip(self._targets, self._keys, strict=True):
             name = (key, target.version_id)
             try:
-                # What is named twice is deleted once: the second finds nothing, as in S3.
-                record = None
-                if name not in seen or self._leaves_marker(bucket, target):
-                    record = self._decide_one(decision.txn, bucket, target, key)
-                outcomes.append(record)
-                seen.add(name)
+                if name in seen:
+                    outcomes.append(self._decide_again(bucket, target, key))
+                else:
+                    outcomes.append(self._decide_one(decision.txn, bucket, target, key))
+                    seen.add(name)
             except StoreError as error:
                 if self._is_alone:
                     raise
                 outcomes.append(error)
         return [outcome for outcome in outcomes if isinstance(outcome, Record)]
 
-    def _leaves_marker(self, bucket: BucketBody, target: DeleteTarget) -> bool:
-        """Whether each delete of the key makes one more version."""
-        return not target.version_id and bucket.settings.get(VERSIONING) == ENABLED
+    def _decide_again(self, bucket: BucketBody, target: DeleteTarget, key: bytes) -> Record | None:
+        """What is named twice is deleted once: the second finds nothing, as in S3.
+
+        Unless it makes a delete marker, as each delete by key does where there are versions.
+        """
+        is_hidden = not target.version_id and has_versions(bucket)
+        check_delete_of_nothing(target.conditions, target.key, is_hidden=is_hidden)
+        if target.conditions or not is_hidden:
+            return None
+        return delete_marker(bucket, key, self._owner, self._made_ms)
 
     def _decide_one(
         self, txn: ReadTransaction, bucket: BucketBody, target: DeleteTarget, key: bytes
@@ -92,25 +105,17 @@ class DeleteObjects:
             return self._remove_version(txn, bucket, target, key)
         row = txn.get(keys.current(bucket.bucket_id, key))
         if target.conditions:
-            is_object = row is not None and not row[schema.FLAGS_AT] & FLAG_DELETE_MARKER
-            if not check_delete(target.conditions, row if is_object else None):
+            if row is None or row[schema.FLAGS_AT] & FLAG_DELETE_MARKER:
+                is_hidden = row is not None
+                check_delete_of_nothing(target.conditions, target.key, is_hidden=is_hidden)
                 return None
-        if VERSIONING in bucket.settings:
-            return self._marker(bucket, key)
+            check_delete(target.conditions, row)
+        if has_versions(bucket):
+            return delete_marker(bucket, key, self._owner, self._made_ms)
         if row is None:
             return None
         seq = schema.unpack_head(row).version_seq
         return Record(log.VERSION_GONE, bucket.bucket_id, key, _GONE, seq, FLAG_NULL)
-
-    def _marker(self, bucket: BucketBody, key: bytes) -> Record:
-        """A delete marker: a version of its own, or while versioning is suspended the null one."""
-        flags = FLAG_DELETE_MARKER
-        if bucket.settings[VERSIONING] != ENABLED:
-            flags |= FLAG_NULL
-        body = VersionBody(
-            0, self._made_ms, b"", 0, "", self._owner, [], {}, {}, {}, stored_id(flags)
-        )
-        return Record(log.VERSION, bucket.bucket_id, key, schema.encode(body), 0, flags)
 
     def _remove_version(
         self, txn: ReadTransaction, bucket: BucketBody, target: DeleteTarget, key: bytes
@@ -118,9 +123,11 @@ class DeleteObjects:
         try:
             _row_key, row = find_version(txn, bucket.bucket_id, key, target.version_id)
         except NoSuchVersionError:
+            if target.conditions.if_match:
+                raise
             return None
         head = schema.unpack_head(row)
-        if target.conditions and not head.flags & FLAG_DELETE_MARKER:
+        if target.conditions:
             check_delete(target.conditions, row)
         if locks.has_lock(bucket):
             locks.check_removable(row, self._made_ms, bypass=self._bypass)
@@ -144,6 +151,15 @@ class DeleteObjects:
             made = version_id(outcome.flags, outcome.version_seq, self._made_ms)
             return DeleteResult(target.key, True, made, True)
         return DeleteResult(target.key, True, target.version_id or None, is_marker)
+
+
+def delete_marker(bucket: BucketBody, key: bytes, owner: str, now_ms: int) -> Record:
+    """A delete marker: a version of its own, or while versioning is suspended the null one."""
+    flags = FLAG_DELETE_MARKER
+    if bucket.settings[VERSIONING] != ENABLED:
+        flags |= FLAG_NULL
+    body = VersionBody(0, now_ms, b"", 0, "", owner, [], {}, {}, {}, stored_id(flags))
+    return Record(log.VERSION, bucket.bucket_id, key, schema.encode(body), 0, flags)
 
 
 def delete_many(

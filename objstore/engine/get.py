@@ -9,7 +9,7 @@ pins the segments, so that what was looked up stays where it is.
 from __future__ import annotations
 
 from blockdev import DeviceError
-from objstore.engine import rows, versions
+from objstore.engine import encryption, rows, sealed_get, versions
 from objstore.engine.apply import manifest_body
 from objstore.engine.conditions import check_read
 from objstore.engine.core import Core, encode_key, tail_of
@@ -33,26 +33,40 @@ from objstore.index.schema import (
 from objstore.model import ByteRange, Conditions, ObjectInfo
 
 
-def find_row(core: Core, txn: ReadTransaction, bucket: str, key: str, version_id: str) -> bytes:
-    """The index row of the current object, or of the version named.
+def find(
+    core: Core, txn: ReadTransaction, bucket: str, key: str, version_id: str
+) -> tuple[bytes, bool]:
+    """The index row of the current object, or of the version named; if the bucket has versions.
 
     Raises:
         NoSuchBucketError, NoSuchKeyError, NoSuchVersionError: there is no such thing.
         IsDeleteMarkerError: the version is a delete marker.
     """
-    bucket_id = core.bucket(txn, bucket).bucket_id
-    return versions.find_object(txn, bucket, bucket_id, encode_key(key), version_id)
+    body = core.bucket(txn, bucket)
+    row = versions.find_object(txn, bucket, body.bucket_id, encode_key(key), version_id)
+    return row, versions.has_versions(body)
+
+
+def find_row(core: Core, txn: ReadTransaction, bucket: str, key: str, version_id: str) -> bytes:
+    """The row alone; see `find`."""
+    return find(core, txn, bucket, key, version_id)[0]
 
 
 def head(
-    core: Core, bucket: str, key: str, conditions: Conditions, version_id: str = ""
+    core: Core,
+    bucket: str,
+    key: str,
+    conditions: Conditions,
+    version_id: str = "",
+    customer_key: bytes = b"",
 ) -> ObjectInfo:
     """See `ObjectStore.head`."""
     with core.index.read() as txn:
-        row = find_row(core, txn, bucket, key, version_id)
-    info = rows.object_info(
-        bucket, key, schema.unpack_head(row), schema.decode_version(schema.row_body(row))
-    )
+        row, has_versions = find(core, txn, bucket, key, version_id)
+    head, body = schema.unpack_head(row), schema.decode_version(schema.row_body(row))
+    if body.seal is not None or customer_key:
+        encryption.check_customer_key(body.seal, customer_key)
+    info = rows.object_info(bucket, key, head, body, has_versions=has_versions)
     if conditions:
         check_read(conditions, info)
     return info
@@ -84,16 +98,19 @@ def get(
     byte_range: ByteRange | None,
     conditions: Conditions,
     version_id: str = "",
+    customer_key: bytes = b"",
 ) -> ObjectReader:
     """Open an object for reading; see `ObjectStore.get`."""
     while True:
         with core.index.read() as txn:
-            row = find_row(core, txn, bucket, key, version_id)
+            row, has_versions = find(core, txn, bucket, key, version_id)
         head = schema.unpack_head(row)
         if head.flags & (FLAG_EXTENTS | FLAG_MANIFEST):
-            return _open_pinned(core, bucket, key, byte_range, conditions, version_id)
+            return _open_pinned(core, bucket, key, byte_range, conditions, version_id, customer_key)
         body = schema.decode_version(schema.row_body(row))
-        info = rows.object_info(bucket, key, head, body)
+        if body.seal is not None or customer_key:
+            encryption.check_customer_key(body.seal, customer_key)
+        info = rows.object_info(bucket, key, head, body, has_versions=has_versions)
         if conditions:
             check_read(conditions, info)
         start, length = resolve_range(byte_range, info.size_bytes)
@@ -103,8 +120,12 @@ def get(
         except DeviceError as error:
             raise device_read_failure(error) from error
         if not is_read:
-            return _open_pinned(core, bucket, key, byte_range, conditions, version_id)
+            return _open_pinned(core, bucket, key, byte_range, conditions, version_id, customer_key)
         if payload_is_whole(head, payload):
+            if body.seal is not None:
+                return sealed_get.open_payload(
+                    core, info, body, start, length, payload, customer_key
+                )
             return ObjectReader(core, info, start, length, payload)
         with core.index.read() as txn:
             if find_row(core, txn, bucket, key, version_id) == row:
@@ -118,6 +139,7 @@ def _open_pinned(
     byte_range: ByteRange | None,
     conditions: Conditions,
     version_id: str,
+    customer_key: bytes,
 ) -> ObjectReader:
     """A reader whose segments are not used again before it is closed."""
     with core.index.read() as txn:
@@ -125,16 +147,29 @@ def _open_pinned(
     core.slots.pin(pin)
     try:
         with core.index.read() as txn:  # from here on: what is found was alive after the pin
-            row = find_row(core, txn, bucket, key, version_id)
+            row, has_versions = find(core, txn, bucket, key, version_id)
             head, body = schema.unpack_head(row), schema.decode_version(schema.row_body(row))
-            info = rows.object_info(bucket, key, head, body)
+            encryption.check_customer_key(body.seal, customer_key)
+            info = rows.object_info(bucket, key, head, body, has_versions=has_versions)
             if conditions:
                 check_read(conditions, info)
             start, length = resolve_range(byte_range, info.size_bytes)
-            pieces = object_extents(txn, head, body, start, length)
+            sealed = None
+            if body.seal is not None:
+                sealed = sealed_get.place(txn, head, body, start, length)
+            else:
+                pieces = object_extents(txn, head, body, start, length)
         if head.flags & (FLAG_EXTENTS | FLAG_MANIFEST):
+            if sealed is not None:
+                return sealed_get.open_placed(
+                    core, info, body, start, length, sealed, customer_key, pin
+                )
             return ObjectReader(core, info, start, length, None, pieces, pin)
         payload = LazyPayload(core, head, bucket, key)
+        if sealed is not None:
+            return sealed_get.open_payload(
+                core, info, body, start, length, payload, customer_key, pin
+            )
         return ObjectReader(core, info, start, length, None, payload=payload, pin=pin)
     except BaseException:
         core.slots.unpin(pin)
@@ -158,10 +193,10 @@ def object_extents(
             for part in manifest.parts:
                 for extent in part.extents:
                     placed.append((position, extent))
-                    position += extent.length_bytes
+                    position += extent.size_bytes
         return placed
     position = 0
     for extent in body.extents:
         placed.append((position, extent))
-        position += extent.length_bytes
+        position += extent.size_bytes
     return placed

@@ -118,6 +118,8 @@ class _Lister:
             return False  # gone since the last page: where it stood cannot be told
         if not key.startswith(self._prefix):
             return False
+        if self._delimiter and fold(key, self._prefix, self._delimiter) is not None:
+            return False  # within a common prefix, which is listed as one
         prefix = keys.versions_prefix(self._bucket_id, key)
         is_current = row_key.startswith(b"o")
         start = (

@@ -18,12 +18,12 @@ from objstore.engine import checkpoint
 from objstore.engine.compaction import (
     FreeSegment,
     Heartbeat,
-    compact_data_segment,
     compact_log_segment,
     group_bytes_of,
     segments_of,
 )
 from objstore.engine.core import Core, tail_of
+from objstore.engine.extent_moves import compact_data_segment
 from objstore.engine.extents import stored_bytes
 from objstore.engine.space import FOR_WRITES, free_segments, held_back, waits_for_a_batch
 from objstore.errors import CorruptionError, StoreError, StoreFullError

@@ -14,6 +14,7 @@ from objstore.engine.sharing import Slots, SoleLock
 from objstore.engine.space import Space, reap_leases
 from objstore.entropy import Entropy
 from objstore.errors import StoreError
+from objstore.kms.service import FOLDER_NAME, KeyService, LocalKeyService
 from objstore.log.format import Layout
 
 
@@ -24,11 +25,16 @@ def join(
     clock: Clock,
     entropy: Entropy,
     makes_buckets: bool,
+    key_service: KeyService | None = None,
 ) -> Core:
-    """The parts of a store that was opened; what this process left behind earlier is ended."""
+    """The parts of a store that was opened; what this process left behind earlier is ended.
+
+    `key_service`: None for the folder's own, which makes nothing before a key is needed.
+    """
     layout = Layout.of(opened.superblock)
     slots = Slots(folder.run / "slots")
     space_path = folder.path if opened.owns_device else None
+    own_keys = LocalKeyService(folder.path / FOLDER_NAME, clock, entropy)
     core = Core(
         opened.device,
         opened.index,
@@ -43,6 +49,8 @@ def join(
         FlushGate(opened.device),
         SoleLock(folder.run / "maintenance"),
         makes_buckets,
+        key_service or own_keys,
+        close_keys=own_keys.close,
     )
     reap_leases(core.index, slots, own=True)
     return core
@@ -52,6 +60,7 @@ def leave(core: Core, opened: Opened, folder: Folder) -> None:
     """Finish what runs and let go; whoever is the last syncs the index and says so."""
     core.committer.close()
     core.close_pool()
+    core.close_keys()
     with contextlib.suppress(StoreError):
         core.space.end_all()
     if opened.lock.try_exclusive():

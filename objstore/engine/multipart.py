@@ -7,7 +7,12 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 from blockdev import Buffer
-from objstore.config import MAX_OBJECT_BYTES, MAX_PART_BYTES, MAX_PARTS
+from objstore.config import (
+    COMPLETED_VERSIONS_SEARCHED,
+    MAX_OBJECT_BYTES,
+    MAX_PART_BYTES,
+    MAX_PARTS,
+)
 from objstore.engine import rows
 from objstore.engine.core import Core, encode_key
 from objstore.engine.listing import fold
@@ -15,7 +20,7 @@ from objstore.engine.locks import new_lock
 from objstore.engine.operation import Decision
 from objstore.engine.put import BodyStream, attributes_bound_bytes, check_current, info_of
 from objstore.engine.space import FOR_DELETES, FOR_WRITES
-from objstore.engine.versions import null_flag, stored_id
+from objstore.engine.versions import has_versions, null_flag, stored_id
 from objstore.errors import (
     EntityTooLargeError,
     EntityTooSmallError,
@@ -27,7 +32,6 @@ from objstore.errors import (
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.schema import (
-    FLAG_DELETE_MARKER,
     FLAG_MANIFEST,
     BucketBody,
     GoneBody,
@@ -157,6 +161,16 @@ def head(core: Core, bucket: str, key: str, upload_id: str) -> UploadInfo:
 # --- parts ------------------------------------------------------------------------
 
 
+def check_part_number(part_number: int) -> None:
+    """Raises `InvalidArgumentError` unless it is between 1 and 10,000."""
+    if not 1 <= part_number <= MAX_PARTS:
+        raise InvalidArgumentError(
+            f"part number {part_number} is not between 1 and {MAX_PARTS}",
+            "partNumber",
+            str(part_number),
+        )
+
+
 class PutPart:
     """Make an uploaded part known; it replaces an earlier one of its number."""
 
@@ -203,12 +217,7 @@ class PartStream(BodyStream):
     ) -> None:
         # Parts always lie in extents, however small: their object shares them later.
         super().__init__(core, size_bytes, hashers, 0)
-        if not 1 <= part_number <= MAX_PARTS:
-            raise InvalidArgumentError(
-                f"part number {part_number} is not between 1 and {MAX_PARTS}",
-                "partNumber",
-                str(part_number),
-            )
+        check_part_number(part_number)
         self._bucket, self._key = bucket, encode_key(key)
         self._upload, self._part_number = decode_upload_id(upload_id), part_number
         with core.index.read() as txn:
@@ -328,6 +337,7 @@ class CompleteUpload:
         self._upload = decode_upload_id(upload_id)
         self._parts = check_order(parts)
         self._conditions, self._checksums = conditions, checksums
+        self.has_versions = False
         self.size_bound_bytes = self._bound()
 
     def _bound(self) -> int:
@@ -347,6 +357,7 @@ class CompleteUpload:
         if self._conditions:
             check_current(decision.txn, bucket_id, self._key, self._conditions)
         flags = null_flag(bucket)
+        self.has_versions = has_versions(bucket)
         upload = schema.decode_upload(schema.row_body(row))
         body = self._object_body(bucket, flags, upload, parts, decision.now_ms)
         if body.size_bytes > MAX_OBJECT_BYTES:
@@ -457,7 +468,8 @@ def complete(
     """See `ObjectStore.complete_upload`."""
     try:
         operation = CompleteUpload(core, bucket, key, upload_id, parts, conditions, checksums)
-        return info_of(bucket, core.commit(operation)[0])
+        record = core.commit(operation)[0]
+        return info_of(bucket, record, has_versions=operation.has_versions)
     except NoSuchUploadError:
         done = _completed(core, bucket, key, upload_id)
         if done is None:
@@ -466,14 +478,18 @@ def complete(
 
 
 def _completed(core: Core, bucket: str, key: str, upload_id: str) -> ObjectInfo | None:
-    """The object that the upload was completed to, if that is what the key still holds."""
+    """The object that the upload was completed to, if the key still has it in a version."""
+    upload = decode_upload_id(upload_id)
     with core.index.read() as txn:
-        bucket_id = core.bucket(txn, bucket).bucket_id
-        row = txn.get(keys.current(bucket_id, encode_key(key)))
-    if row is None:
-        return None
-    head = schema.unpack_head(row)
-    body = schema.decode_version(schema.row_body(row))
-    if head.flags & FLAG_DELETE_MARKER or body.upload_id.hex() != upload_id.lower():
-        return None
-    return rows.object_info(bucket, key, head, body)
+        found = core.bucket(txn, bucket)
+        current = txn.get(keys.current(found.bucket_id, encode_key(key)))
+        stored = [] if current is None else [current]
+        if has_versions(found):
+            prefix = keys.versions_prefix(found.bucket_id, encode_key(key))
+            older = txn.page(prefix, keys.after(prefix), COMPLETED_VERSIONS_SEARCHED)
+            stored += [row for _key, row in older]
+    for row in stored:
+        head, body = schema.unpack_head(row), schema.decode_version(schema.row_body(row))
+        if head.flags & FLAG_MANIFEST and body.upload_id == upload:
+            return rows.object_info(bucket, key, head, body, has_versions=has_versions(found))
+    return None

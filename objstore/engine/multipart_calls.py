@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from blockdev import Buffer
-from objstore.engine import buckets, get, multipart
+from objstore.engine import buckets, multipart
 from objstore.engine.calls import Calls
 from objstore.engine.multipart import PartStream
 from objstore.model import (
     DEFAULT_ATTRIBUTES,
     NO_CONDITIONS,
-    ByteRange,
     Checksum,
     CompletedPart,
     Conditions,
     ObjectAttributes,
     ObjectInfo,
-    PartInfo,
     PartPage,
     UploadInfo,
     UploadPage,
@@ -59,38 +57,6 @@ class MultipartCalls(Calls):
         """Begin a part (1-10,000); it replaces an earlier one of its number on commit."""
         core = self._open_core()
         return PartStream(core, bucket, key, upload_id, part_number, size_bytes, hashers)
-
-    def copy_part(
-        self,
-        source_bucket: str,
-        source_key: str,
-        bucket: str,
-        key: str,
-        upload_id: str,
-        part_number: int,
-        *,
-        byte_range: ByteRange | None = None,
-        source_version_id: str = "",
-        source_conditions: Conditions = NO_CONDITIONS,
-    ) -> PartInfo:
-        """Make a part of an object's bytes, or a range of them."""
-        source = get.get(
-            self._open_core(),
-            source_bucket,
-            source_key,
-            byte_range,
-            source_conditions,
-            source_version_id,
-        )
-        with (
-            source,
-            self.open_part(
-                bucket, key, upload_id, part_number, size_bytes=source.length_bytes
-            ) as part,
-        ):
-            for piece in source:
-                part.write(piece)
-            return part.commit()
 
     def list_parts(
         self, bucket: str, key: str, upload_id: str, *, after: int = 0, limit: int = 1000

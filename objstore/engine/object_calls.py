@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, TypeAlias
 
 from blockdev import Buffer
-from objstore.engine import buckets, copy, delete, get, listing, object_parts, put
+from objstore.engine import buckets, delete, get, listing, object_parts, put
 from objstore.engine.calls import Calls
 from objstore.engine.put import PutStream
 from objstore.engine.reader import ObjectReader
@@ -314,36 +314,6 @@ class ObjectCalls(Calls):
             owner=owner,
             bypass_governance=bypass_governance,
             is_alone=False,
-        )
-
-    def copy(
-        self,
-        source_bucket: str,
-        source_key: str,
-        bucket: str,
-        key: str,
-        *,
-        source_version_id: str = "",
-        attributes: ObjectAttributes | None = None,
-        source_conditions: Conditions = NO_CONDITIONS,
-        conditions: Conditions = NO_CONDITIONS,
-        checksums: tuple[Checksum, ...] | None = None,
-    ) -> ObjectInfo:
-        """Copy an object; a large one shares its bytes with the source.
-
-        Args:
-            attributes: those of the copy; None keeps the source's.
-            checksums: those of the copy; None keeps the source's.
-        """
-        core = self._open_core()
-        return copy.copy(
-            core,
-            (source_bucket, source_key, source_version_id),
-            (bucket, key),
-            attributes,
-            source_conditions,
-            conditions,
-            checksums,
         )
 
     def list(

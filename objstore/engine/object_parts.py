@@ -15,7 +15,7 @@ from objstore.engine import rows
 from objstore.engine.apply import manifest_body
 from objstore.engine.conditions import check_read
 from objstore.engine.core import Core
-from objstore.engine.get import find_row, get
+from objstore.engine.get import find, get
 from objstore.engine.reader import ObjectReader
 from objstore.errors import InvalidRangeError, NoSuchPartError
 from objstore.index import keys, schema
@@ -127,10 +127,10 @@ def _open(core: Core, info: ObjectInfo, wanted: ByteRange, version_id: str) -> O
 def _find(
     core: Core, txn: ReadTransaction, bucket: str, key: str, version_id: str
 ) -> tuple[Head, ObjectInfo]:
-    row = find_row(core, txn, bucket, key, version_id)
+    row, has_versions = find(core, txn, bucket, key, version_id)
     head = schema.unpack_head(row)
     body = schema.decode_version(schema.row_body(row))
-    return head, rows.object_info(bucket, key, head, body)
+    return head, rows.object_info(bucket, key, head, body, has_versions=has_versions)
 
 
 def _part(txn: ReadTransaction, head: Head, info: ObjectInfo, number: int) -> ObjectPart:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
 
 from xxhash import xxh3_64_intdigest
 
 from blockdev import Buffer
 from objstore import hashing
 from objstore.config import MAX_PUT_BYTES
-from objstore.engine import rows
+from objstore.engine import encryption, rows
 from objstore.engine.conditions import check_write
 from objstore.engine.core import Core, decided_bucket, encode_key
+from objstore.engine.encryption import SEAL_BOUND_BYTES
 from objstore.engine.extent_writer import ExtentWriter
+from objstore.engine.frames import stored_size
 from objstore.engine.hash_queue import HashQueue, Use
 from objstore.engine.locks import new_lock
 from objstore.engine.operation import Decision, Operation
 from objstore.engine.space import FOR_WRITES
-from objstore.engine.versions import null_flag, stored_id, version_id
+from objstore.engine.versions import has_versions, null_flag, stored_id, version_id
 from objstore.errors import EntityTooLargeError, IncompleteBodyError, InvalidArgumentError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
@@ -31,6 +33,7 @@ from objstore.index.schema import (
     BucketBody,
     Extent,
     Head,
+    SealRow,
     VersionBody,
 )
 from objstore.log import format as log
@@ -38,6 +41,7 @@ from objstore.log.format import Record
 from objstore.model import (
     Checksum,
     Conditions,
+    Encryption,
     ObjectAttributes,
     ObjectInfo,
 )
@@ -49,6 +53,7 @@ _EXTENT_BOUND_BYTES = 32
 def attributes_bound_bytes(attributes: ObjectAttributes) -> int:
     """At most what attributes take in a record's body: text, and 5 bytes a string."""
     bound_bytes = len(attributes.owner) * 4 + len(attributes.storage_class)
+    bound_bytes += len(attributes.encryption.context) * 4
     if not (attributes.headers or attributes.metadata or attributes.tags):
         return bound_bytes
     for texts in (attributes.headers, attributes.metadata, attributes.tags):
@@ -80,6 +85,7 @@ def new_body(
     attributes: ObjectAttributes,
     checksums: Sequence[Checksum],
     extents: list[Extent],
+    seal: SealRow | None = None,
 ) -> VersionBody:
     """The body of a new version's record, an object of one piece.
 
@@ -104,12 +110,27 @@ def new_body(
         extents,
         b"",
         lock,
+        seal,
     )
+
+
+class _Stored(NamedTuple):
+    """What is kept of an object's bytes: as they came, or encrypted."""
+
+    etag: bytes
+    payload: Buffer
+    payload_xxh3: int
+    seal: SealRow | None
 
 
 @dataclass(slots=True)
 class PutObject:
-    """Make an object current.  `payload` for the log, or `extents` on the device."""
+    """Make an object current.  `payload` for the log, or `extents` on the device.
+
+    `is_resolved`: how the bytes are encrypted has been decided, and done: `seal` says it.
+    Otherwise the writer's wish and the bucket's setting decide it in the commit; only a
+    payload can still be encrypted then.
+    """
 
     core: Core
     bucket: str
@@ -119,19 +140,24 @@ class PutObject:
     attributes: ObjectAttributes
     conditions: Conditions
     checksums: Sequence[Checksum]
-    payload: Buffer
+    payload: Buffer = field(repr=False)
     payload_xxh3: int
     extents: list[Extent]
+    customer_key: bytes = field(default=b"", repr=False)
+    seal: SealRow | None = None
+    is_resolved: bool = False
     leaves_segments: int = FOR_WRITES
     body: VersionBody | None = None
+    has_versions: bool = False
 
     @property
     def size_bound_bytes(self) -> int:
         return (
             log.RECORD_HEAD_BYTES
             + _BODY_BOUND_BYTES
+            + SEAL_BOUND_BYTES
             + len(self.key)
-            + len(self.payload)
+            + stored_size(len(self.payload))
             + attributes_bound_bytes(self.attributes)
             + _EXTENT_BOUND_BYTES * len(self.extents)
         )
@@ -142,15 +168,18 @@ class PutObject:
         if self.conditions:
             check_current(decision.txn, bucket_id, self.key, self.conditions)
         flags = null_flag(bucket)
+        self.has_versions = has_versions(bucket)
+        etag, payload, payload_xxh3, seal = self._stored(bucket)
         self.body = body = new_body(
             bucket,
             flags,
             decision.now_ms,
             self.size_bytes,
-            self.md5,
+            etag,
             self.attributes,
             self.checksums,
             self.extents,
+            seal,
         )
         return [
             Record(
@@ -160,34 +189,55 @@ class PutObject:
                 schema.encode(body),
                 0,
                 flags | (FLAG_EXTENTS if self.extents else 0),
-                self.payload,
-                self.payload_xxh3,
+                payload,
+                payload_xxh3,
             )
         ]
+
+    def _stored(self, bucket: BucketBody) -> _Stored:
+        """The payload as it is to be stored.  What came stays: a commit may be tried again."""
+        if not self.is_resolved:
+            asked = self.attributes.encryption
+            wanted = encryption.wanted_of(bucket, asked, self.customer_key)
+            if wanted:
+                return self._sealed(wanted)
+        return _Stored(self.md5, self.payload, self.payload_xxh3, self.seal)
+
+    def _sealed(self, wanted: Encryption) -> _Stored:
+        assert not self.extents, "streamed bytes are encrypted as they come"
+        core = self.core
+        seal, stream_key = encryption.make_stream_seal(core, wanted, self.customer_key)
+        payload = encryption.sealed(stream_key, self.payload)
+        etag = encryption.etag_of(core, seal, self.md5)
+        return _Stored(etag, payload, xxh3_64_intdigest(payload) if payload else 0, seal)
 
 
 def put_info(operation: PutObject, record: Record) -> ObjectInfo:
     """What a committed put has made."""
-    assert operation.body is not None
+    body = operation.body
+    assert body is not None
+    is_as_asked = body.lock is None and body.seal is None
     return ObjectInfo(
         operation.bucket,
         record.key.decode(),
         operation.size_bytes,
-        operation.md5.hex(),
-        operation.body.modified_ms,
-        operation.attributes if operation.body.lock is None else rows.attributes_of(operation.body),
+        body.etag.hex(),
+        body.modified_ms,
+        operation.attributes if is_as_asked else rows.attributes_of(body),
         tuple(operation.checksums),
         0,
-        version_id(record.flags, record.version_seq, operation.body.modified_ms),
+        version_id(record.flags, record.version_seq, body.modified_ms),
         record.version_seq,
+        None,
+        operation.has_versions,
     )
 
 
-def info_of(bucket: str, record: Record) -> ObjectInfo:
+def info_of(bucket: str, record: Record, *, has_versions: bool = False) -> ObjectInfo:
     """What a committed version's record says."""
     head = Head(record.lsn, record.version_seq, 0, 0, 0, 0, 0, record.flags)
     body = schema.decode_version(record.body)
-    return rows.object_info(bucket, record.key.decode(), head, body)
+    return rows.object_info(bucket, record.key.decode(), head, body, has_versions=has_versions)
 
 
 def small_put(
@@ -199,6 +249,7 @@ def small_put(
     conditions: Conditions,
     checksums: Sequence[Checksum],
     md5: bytes | None,
+    customer_key: bytes = b"",
 ) -> PutObject:
     """The operation that puts a body of at most `log_inline_bytes`."""
     digest = md5 or hashing.md5(body)
@@ -215,6 +266,7 @@ def small_put(
         body,
         payload_xxh3,
         [],
+        customer_key,
     )
 
 
@@ -440,4 +492,4 @@ class PutStream(BodyStream):
             record = self._commit(operation)
         finally:
             self.abort()
-        return info_of(self._bucket, record)
+        return info_of(self._bucket, record, has_versions=operation.has_versions)

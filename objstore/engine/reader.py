@@ -52,7 +52,8 @@ class LazyPayload:
         return payload
 
 
-_Read = Callable[[int, bytearray], bool]
+ReadInto = Callable[[int, bytearray], bool]
+"""Fills a buffer from an offset on the device, or says that this would take waiting."""
 
 
 class ObjectReader:
@@ -100,6 +101,11 @@ class ObjectReader:
         self._table = b""
         self._table_at = -1
 
+    @property
+    def extent_count(self) -> int:
+        """How many extents the bytes lie in, at most; 0 of bytes in the log."""
+        return len(self._extents)
+
     def try_next(self) -> bytes | memoryview | None:
         """The next piece if that takes no waiting, else None; empty at the end.
 
@@ -125,7 +131,7 @@ class ObjectReader:
         self._core.device.read_into(offset_bytes, buffer)
         return True
 
-    def _next(self, read: _Read) -> bytes | memoryview | None:
+    def _next(self, read: ReadInto) -> bytes | memoryview | None:
         left_bytes = self.start_byte + self.length_bytes - self._position
         if not left_bytes:
             return b""
@@ -136,25 +142,27 @@ class ObjectReader:
             self._position += left_bytes
             return piece
         try:
-            found = self._read_chunks(read, left_bytes)
+            most_bytes = min(left_bytes, self._core.config.io_bytes)
+            found = self._read_at(read, self._position, most_bytes)
         except DeviceError as error:
             raise device_read_failure(error) from error
         if found is not None:
             self._position += len(found)
         return found
 
-    def _read_chunks(self, read: _Read, left_bytes: int) -> memoryview | None:
-        """Whole chunks around the position, checked; what was asked for of them."""
-        at = bisect.bisect_right(self._starts, self._position) - 1
+    def _read_at(self, read: ReadInto, position: int, most_bytes: int) -> memoryview | None:
+        """What the extent at `position` has of `most_bytes`: whole chunks are read and checked."""
+        at = bisect.bisect_right(self._starts, position) - 1
         if at < 0:
-            raise CorruptionError(f"{self._name()}: byte {self._position} is nowhere")
+            raise self._nowhere(position)
         start, extent = self._extents[at]
-        offset = self._position - start
-        if offset >= extent.length_bytes:
-            raise CorruptionError(f"{self._name()}: byte {self._position} is nowhere")
+        rest_bytes = start + extent.size_bytes - position
+        if rest_bytes <= 0:
+            raise self._nowhere(position)
         chunk_bytes = self._core.superblock.chunk_bytes
+        offset = extent.skip_bytes + position - start
         first = offset // chunk_bytes
-        want_bytes = min(left_bytes, extent.length_bytes - offset, self._core.config.io_bytes)
+        want_bytes = min(most_bytes, rest_bytes)
         stop = -(-(offset + want_bytes) // chunk_bytes)
         low, high = first * chunk_bytes, min(stop * chunk_bytes, extent.length_bytes)
         buffer = bytearray(high - low)
@@ -173,7 +181,7 @@ class ObjectReader:
                 )
         return view[offset - low : offset - low + want_bytes]
 
-    def _checksum(self, read: _Read, extent: Extent, chunk: int) -> int | None:
+    def _checksum(self, read: ReadInto, extent: Extent, chunk: int) -> int | None:
         """What the chunk's checksum should be, from a small window of the extent's table."""
         table = extent.offset_bytes + table_offset(extent.length_bytes)
         at = table + chunk * CHECKSUM_BYTES
@@ -186,6 +194,9 @@ class ObjectReader:
             self._table, self._table_at = bytes(window), at
         value: int = unpack_from("<Q", self._table, at - self._table_at)[0]
         return value
+
+    def _nowhere(self, position: int) -> CorruptionError:
+        return CorruptionError(f"{self._name()}: byte {position} is nowhere")
 
     def _name(self) -> str:
         return f"object {self.info.bucket}/{self.info.key}"

@@ -48,7 +48,9 @@ def checksum_rows(checksums: Iterable[Checksum]) -> list[ChecksumRow]:
     return [ChecksumRow(c.algorithm, c.value, c.type == "COMPOSITE") for c in checksums]
 
 
-def object_info(bucket: str, key: str, head: Head, body: VersionBody) -> ObjectInfo:
+def object_info(
+    bucket: str, key: str, head: Head, body: VersionBody, *, has_versions: bool = False
+) -> ObjectInfo:
     return ObjectInfo(
         bucket,
         key,
@@ -60,6 +62,8 @@ def object_info(bucket: str, key: str, head: Head, body: VersionBody) -> ObjectI
         body.etag_parts,
         version_id(head.flags, head.version_seq, body.modified_ms),
         head.version_seq,
+        None,
+        has_versions,
     )
 
 

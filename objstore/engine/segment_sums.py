@@ -71,12 +71,19 @@ class SegmentSums:
         row = ExtentRow(extent.length_bytes, extent.nonce, is_version, owner)
         self._txn.put(key, row.pack())
 
-    def release(self, extent: Extent, owner_seq: int, start_byte: int) -> None:
-        """One of them uses it no more."""
+    def release(
+        self, extent: Extent, owner_seq: int, start_byte: int, is_version: bool = False
+    ) -> None:
+        """One of them uses it no more.
+
+        The first append makes the extents of a version those of its first part, under the
+        same row.  In a replay the version may let go of them after the part has taken them.
+        """
         segment, _run = span(extent, self._layout, self._chunk_bytes)
         key = keys.extent(segment, extent.offset_bytes, owner_seq, start_byte)
         row = self._txn.get(key)
-        if row is None or ExtentRow.unpack(row).nonce != extent.nonce:
+        use = ExtentRow.unpack(row) if row is not None else None
+        if use is None or use.nonce != extent.nonce or use.is_version != is_version:
             return
         self._txn.delete(key)
         if self._first_lsns is None and not self._is_used(segment, extent):

@@ -9,8 +9,11 @@ from typing import Self, TypeAlias
 
 from blockdev import BlockDevice, Clock, SystemClock
 from objstore.config import StoreConfig
+from objstore.engine.append import AppendStream
+from objstore.engine.append_calls import AppendCalls
 from objstore.engine.bucket_calls import BucketCalls
 from objstore.engine.check import Problem, check_core
+from objstore.engine.copy_calls import CopyCalls
 from objstore.engine.core import Core
 from objstore.engine.maintenance import Maintenance, MaintenanceReport
 from objstore.engine.membership import join, leave
@@ -24,12 +27,13 @@ from objstore.engine.recovery import RebuildReport
 from objstore.engine.version_calls import VersionCalls
 from objstore.entropy import Entropy, SystemEntropy
 from objstore.errors import StoreFullError
+from objstore.kms.service import KeyService
 
 # `ObjectStore.list` hides the builtin from what follows it in the class.
 Problems: TypeAlias = list[Problem]
 
 
-class ObjectStore(BucketCalls, ObjectCalls, VersionCalls, MultipartCalls):
+class ObjectStore(BucketCalls, ObjectCalls, CopyCalls, VersionCalls, MultipartCalls, AppendCalls):
     """A durable object store in a folder, or on a block device.
 
     Any number of threads may use one object, and any number of processes may open
@@ -63,6 +67,7 @@ class ObjectStore(BucketCalls, ObjectCalls, VersionCalls, MultipartCalls):
         entropy: Entropy | None = None,
         device: BlockDevice | None = None,
         create_buckets: bool = True,
+        key_service: KeyService | None = None,
     ) -> ObjectStore:
         """Open the store in folder `path`; make it, or recover it, if need be.
 
@@ -72,6 +77,8 @@ class ObjectStore(BucketCalls, ObjectCalls, VersionCalls, MultipartCalls):
                 the folder; it is not closed with the store.
             create_buckets: writing to a bucket that is missing makes it, as embedding
                 programs like it; the server leaves that to CreateBucket.
+            key_service: wraps the keys of encrypted objects; by default the folder's own
+                keys do, in ``kms``.  It is not closed with the store.
 
         Raises:
             StoreLockedError: another process has been recovering it for a minute.
@@ -81,7 +88,7 @@ class ObjectStore(BucketCalls, ObjectCalls, VersionCalls, MultipartCalls):
         clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
         folder = Folder(Path(path))
         opened = open_folder(folder, config, clock, entropy, device)
-        return cls._join(opened, folder, config, clock, entropy, create_buckets)
+        return cls._join(opened, folder, config, clock, entropy, create_buckets, key_service)
 
     @classmethod
     def _join(
@@ -92,9 +99,10 @@ class ObjectStore(BucketCalls, ObjectCalls, VersionCalls, MultipartCalls):
         clock: Clock,
         entropy: Entropy,
         create_buckets: bool,
+        key_service: KeyService | None = None,
     ) -> ObjectStore:
         try:
-            core = join(opened, folder, config, clock, entropy, create_buckets)
+            core = join(opened, folder, config, clock, entropy, create_buckets, key_service)
             store = cls(core, opened, folder)
             store._maintenance.start()
             return store
@@ -161,4 +169,4 @@ class ObjectStore(BucketCalls, ObjectCalls, VersionCalls, MultipartCalls):
         return self._maintenance.take_checkpoint()
 
 
-__all__ = ["ObjectReader", "ObjectStore", "PartStream", "PutStream"]
+__all__ = ["AppendStream", "ObjectReader", "ObjectStore", "PartStream", "PutStream"]

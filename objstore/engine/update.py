@@ -12,23 +12,22 @@ from typing import TypeAlias
 
 import msgspec
 
-from blockdev import DeviceError
 from objstore.engine import locks, rows
 from objstore.engine.core import Core, encode_key
 from objstore.engine.get import find_row
 from objstore.engine.locks import protects
 from objstore.engine.operation import Decision
+from objstore.engine.payload import VersionChangedError, read_payload
 from objstore.engine.put import attributes_bound_bytes, info_of
-from objstore.engine.reader import device_read_failure, payload_corruption, payload_is_whole
 from objstore.engine.space import FOR_WRITES
+from objstore.engine.versions import has_versions
 from objstore.errors import (
     BucketStateError,
     InvalidArgumentError,
-    NoSuchKeyError,
     ObjectLockedError,
 )
 from objstore.index import schema
-from objstore.index.schema import BucketBody, Head, LockRow, VersionBody, unpack_head
+from objstore.index.schema import BucketBody, LockRow, VersionBody, unpack_head
 from objstore.log import format as log
 from objstore.log.format import Record
 from objstore.model import ObjectAttributes, ObjectInfo
@@ -59,21 +58,9 @@ class UpdateVersion:
         with core.index.read() as txn:
             self._row = find_row(core, txn, *name)
         head = unpack_head(self._row)
-        self._payload = self._read(head)
+        self._payload = read_payload(core, name, self._row)
+        self.has_versions = False
         self.size_bound_bytes = head.charge_bytes + adds_bytes + _SLACK_BYTES
-
-    def _read(self, head: Head) -> bytearray:
-        payload = bytearray(head.payload_bytes)
-        try:
-            self._core.device.read_into(head.payload_offset, payload)
-        except DeviceError as error:
-            raise device_read_failure(error) from error
-        if not payload_is_whole(head, payload):
-            with self._core.index.read() as txn:
-                if find_row(self._core, txn, *self._name) != self._row:
-                    raise VersionChangedError
-            raise payload_corruption(self._name[0], self._name[1], head)
-        return payload
 
     def decide(self, decision: Decision) -> Sequence[Record]:
         bucket = self._core.bucket(decision.txn, self._name[0])
@@ -81,6 +68,7 @@ class UpdateVersion:
         if row != self._row:
             raise VersionChangedError
         head = unpack_head(row)
+        self.has_versions = has_versions(bucket)
         body = self._change(bucket, schema.decode_version(schema.row_body(row)), decision.now_ms)
         return [
             Record(
@@ -96,13 +84,6 @@ class UpdateVersion:
         ]
 
 
-class VersionChangedError(NoSuchKeyError):
-    """The version was rewritten or moved while its change was prepared; prepare it again."""
-
-    def __init__(self) -> None:
-        super().__init__("the version changed meanwhile")
-
-
 def update(
     core: Core, bucket: str, key: str, version_id: str, change: Change, adds_bytes: int
 ) -> ObjectInfo:
@@ -113,7 +94,7 @@ def update(
             (record,) = core.commit(operation)
         except VersionChangedError:
             continue
-        return info_of(bucket, record)
+        return info_of(bucket, record, has_versions=operation.has_versions)
 
 
 def set_tags(

@@ -64,6 +64,11 @@ def null_flag(bucket: BucketBody) -> int:
     return 0
 
 
+def has_versions(bucket: BucketBody) -> bool:
+    """Whether the bucket keeps versions, or did until that was suspended."""
+    return VERSIONING in bucket.settings
+
+
 def stored_id(flags: int) -> str:
     """What goes into the body of a version's record: only ``null`` is worth the bytes."""
     return NULL if flags & FLAG_NULL else ""

@@ -7,8 +7,9 @@ engine's own rows (segments, counters, tail) are fixed structures.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -73,11 +74,19 @@ class Extent(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     `offset_bytes` on the device; `length_bytes` of data; `nonce` seeds the
     checksums, so that stale bytes of an earlier extent never pass for these.
+    `skip_bytes`, `used_bytes`: the slice of them that is meant; 0 of 0 for all.
     """
 
     offset_bytes: int
     length_bytes: int
     nonce: int
+    skip_bytes: int = 0
+    used_bytes: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes of the object these are."""
+        return self.used_bytes or self.length_bytes
 
 
 class ChecksumRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -249,7 +258,38 @@ class SegmentFreedBody(msgspec.Struct, array_like=True, frozen=True):
     start_seq: int
 
 
-encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def encode(body: msgspec.Struct) -> bytes:
+    """The bytes of a body.  An extent that is no slice has three fields, as it always had."""
+    shorten = _SHORTEN.get(type(body))
+    return _encode(body if shorten is None else shorten(body))
+
+
+def _short_extents(extents: list[Extent]) -> list[Any]:
+    return [
+        extent if extent.used_bytes else (extent.offset_bytes, extent.length_bytes, extent.nonce)
+        for extent in extents
+    ]
+
+
+def _short_body(body: Any) -> Any:
+    if not body.extents:
+        return body
+    return msgspec.structs.replace(body, extents=_short_extents(body.extents))
+
+
+def _short_manifest(body: Any) -> Any:
+    return msgspec.structs.replace(body, parts=[_short_body(part) for part in body.parts])
+
+
+_SHORTEN: dict[type, Callable[[Any], Any]] = {
+    VersionBody: _short_body,
+    PartBody: _short_body,
+    ManifestBody: _short_manifest,
+}
+
 decode_bucket = msgspec.msgpack.Decoder(BucketBody).decode
 decode_listing = msgspec.msgpack.Decoder(ListingBody).decode
 decode_size = msgspec.msgpack.Decoder(SizeBody).decode

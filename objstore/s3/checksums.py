@@ -16,15 +16,14 @@ import base64
 import binascii
 import hashlib
 import hmac
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import xxhash
-from awscrt import checksums as crt
 
 from blockdev.device import Buffer
+from objstore.crc import CRCS, new_crc
 from objstore.errors import BadDigestError, InvalidArgumentError
 from objstore.model import Checksum
 
@@ -42,23 +41,6 @@ class Hasher(Protocol):
 
     def update(self, data: Buffer, /) -> object: ...
     def digest(self) -> bytes: ...
-
-
-class CrcHasher:
-    """A CRC as a `Hasher`; `digest` is big-endian."""
-
-    __slots__ = ("_compute", "_size_bytes", "value")
-
-    def __init__(self, compute: Callable[[Buffer, int], int], size_bytes: int) -> None:
-        self._compute = compute
-        self._size_bytes = size_bytes
-        self.value = 0
-
-    def update(self, data: Buffer, /) -> None:
-        self.value = self._compute(data, self.value)
-
-    def digest(self) -> bytes:
-        return self.value.to_bytes(self._size_bytes, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +61,13 @@ class Algorithm:
     combine: Callable[[int, int, int], int] | None = None
 
 
-def _crc(
-    name: str,
-    digest_bytes: int,
-    compute: Callable[[Buffer, int], int],
-    combine: Callable[[int, int, int], int],
-    multipart_types: tuple[str, ...],
-) -> Algorithm:
+def _crc(name: str, multipart_types: tuple[str, ...]) -> Algorithm:
+    digest_bytes, _compute, combine = CRCS[name]
     return Algorithm(
         name,
         f"x-amz-checksum-{name.lower()}",
         digest_bytes,
-        lambda: CrcHasher(compute, digest_bytes),
+        lambda: new_crc(name),
         multipart_types,
         combine,
     )
@@ -101,13 +78,13 @@ def _hash(name: str, new: Callable[[], Hasher]) -> Algorithm:
     return Algorithm(name, header, len(new().digest()), new, (COMPOSITE,))
 
 
-# By name.  zlib's CRC32 is faster than awscrt's on processors without AVX-512.
+# By name.
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm
     for algorithm in (
-        _crc("CRC32", 4, zlib.crc32, crt.combine_crc32, (COMPOSITE, FULL_OBJECT)),
-        _crc("CRC32C", 4, crt.crc32c, crt.combine_crc32c, (COMPOSITE, FULL_OBJECT)),
-        _crc("CRC64NVME", 8, crt.crc64nvme, crt.combine_crc64nvme, (FULL_OBJECT,)),
+        _crc("CRC32", (COMPOSITE, FULL_OBJECT)),
+        _crc("CRC32C", (COMPOSITE, FULL_OBJECT)),
+        _crc("CRC64NVME", (FULL_OBJECT,)),
         _hash("SHA1", lambda: hashlib.sha1(usedforsecurity=False)),
         _hash("SHA256", hashlib.sha256),
         _hash("SHA512", hashlib.sha512),

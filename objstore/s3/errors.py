@@ -59,6 +59,11 @@ ERRORS: dict[str, tuple[int, str]] = {
         "The unspecified location constraint is incompatible for the region specific endpoint "
         "this request was sent to.",
     ),
+    "IdempotencyParameterMismatch": (
+        400,
+        "Parameters on this idempotent request are inconsistent with parameters used in previous "
+        "request(s).",
+    ),
     "IncompleteBody": (
         400,
         "You did not provide the number of bytes specified by the Content-Length HTTP header",
@@ -83,6 +88,10 @@ ERRORS: dict[str, tuple[int, str]] = {
         "Only the last chunk is allowed to have a size less than 8192 bytes",
     ),
     "InvalidDigest": (400, "The Content-MD5 you specified was invalid."),
+    "InvalidEncryptionAlgorithmError": (
+        400,
+        "The Encryption request you specified is not valid. Supported value: AES256.",
+    ),
     "InvalidLocationConstraint": (400, "The specified location-constraint is not valid"),
     "InvalidPart": (
         400,
@@ -169,7 +178,27 @@ ERRORS: dict[str, tuple[int, str]] = {
         400,
         "The provided 'x-amz-content-sha256' header does not match what was computed.",
     ),
+    "InvalidWriteOffset": (
+        400,
+        "The write offset value that you specified does not match the current object size.",
+    ),
+    "TooManyParts": (
+        400,
+        "You have attempted to add more parts than the maximum of 10000 that are allowed for this "
+        "object. Copy it to another object to add more data to that.",
+    ),
 }
+
+# Of a customer's key (SSE-C), as S3 words it.
+NEEDS_CUSTOMER_KEY = (
+    "The object was stored using a form of Server Side Encryption. The correct parameters must be "
+    "provided to retrieve the object."
+)
+UNWANTED_CUSTOMER_KEY = "The encryption parameters are not applicable to this object."
+WRONG_CUSTOMER_KEY = (
+    "Requests specifying Server Side Encryption with Customer provided keys must provide the "
+    "correct secret key."
+)
 
 
 class S3Error(Exception):
@@ -244,6 +273,15 @@ _ENGINE: list[tuple[type[engine.StoreError], Mapper]] = [
     (engine.NoSuchSettingError, lambda e, r: S3Error(_NO_SETTING[e.setting])),
     (engine.IsDeleteMarkerError, lambda e, r: _is_delete_marker(e)),
     (engine.ObjectLockedError, lambda e, r: S3Error("AccessDenied", str(e))),
+    (
+        engine.AppendOffsetError,
+        lambda e, r: S3Error("InvalidWriteOffset", extra={"ObjectSize": str(e.size_bytes)}),
+    ),
+    (engine.TooManyPartsError, lambda e, r: S3Error("TooManyParts")),
+    (engine.TokenReusedError, lambda e, r: S3Error("IdempotencyParameterMismatch")),
+    (engine.CustomerKeyMissingError, lambda e, r: invalid_request(NEEDS_CUSTOMER_KEY)),
+    (engine.CustomerKeyUnexpectedError, lambda e, r: invalid_request(UNWANTED_CUSTOMER_KEY)),
+    (engine.CustomerKeyMismatchError, lambda e, r: S3Error("AccessDenied", WRONG_CUSTOMER_KEY)),
     (engine.BucketStateError, lambda e, r: S3Error("InvalidRequest", str(e))),
     (
         engine.NoSuchUploadError,
@@ -276,6 +314,8 @@ _ENGINE: list[tuple[type[engine.StoreError], Mapper]] = [
             },
         ),
     ),
+    (engine.NotAppendableError, lambda e, r: invalid_request(str(e))),
+    (engine.RenameToItselfError, lambda e, r: invalid_request(str(e))),
     (engine.InvalidRangeError, lambda e, r: _invalid_range(e, r)),
     (engine.BadDigestError, lambda e, r: bad_digest(e.algorithm, e.expected, e.computed)),
     (

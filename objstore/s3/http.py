@@ -56,8 +56,8 @@ class Request:
 
     method: str
     raw_path: bytes
-    raw_query: bytes
-    headers: Headers
+    raw_query: bytes = field(repr=False)  # keys of customers may be in it, and in the headers
+    headers: Headers = field(repr=False)
     scheme: str = "http"
     client_host: str = ""
     request_id: str = ""
@@ -67,13 +67,13 @@ class Request:
     bucket: str = ""
     key: str = ""
     # Decoded query pairs in order; a parameter without "=" has the value "".
-    query: list[tuple[str, str]] = field(default_factory=list)
+    query: list[tuple[str, str]] = field(default_factory=list, repr=False)
     # Headers that a presigned URL carries in its query; `header_map` has them as well.
-    hoisted: Headers = field(default_factory=list)
+    hoisted: Headers = field(default_factory=list, repr=False)
     # What objstore.auth found: identity and kind of payload.
     auth: AuthResult | None = None
     # A header given twice keeps its first value here; `headers` has both.
-    header_map: dict[bytes, bytes] = field(init=False)
+    header_map: dict[bytes, bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         # reversed: the first of several headers of one name wins
@@ -121,6 +121,7 @@ class WritePlan:
         among what is passed to `verify` (the engine computes it in any case).
     `upload_id`: empty for a whole object, else the body is part `part_number`.
     `respond`: makes the answer from what the engine's commit returned.
+    `customer_key`: of SSE-C, 32 bytes; empty for none.
     """
 
     bucket: str
@@ -135,6 +136,7 @@ class WritePlan:
     trailer_names: tuple[str, ...] = ()
     upload_id: str = ""
     part_number: int = 0
+    customer_key: bytes = field(default=b"", repr=False)
 
     @property
     def is_part(self) -> bool:

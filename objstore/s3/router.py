@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
+from objstore.auth.masking import masked
 from objstore.config import MAX_KEY_BYTES
 from objstore.s3.errors import S3Error, invalid_argument, key_too_long
 from objstore.s3.headers import METADATA_PREFIX
@@ -200,7 +201,7 @@ def _locate(ctx: Context, request: Request) -> None:
 
 
 def _invalid_uri(raw_path: bytes) -> S3Error:
-    return S3Error("InvalidURI", extra={"URI": raw_path.decode("utf-8", "replace")})
+    return S3Error("InvalidURI", extra={"URI": masked(raw_path).decode("utf-8", "replace")})
 
 
 def _read_query(request: Request) -> None:

@@ -13,6 +13,7 @@ from objstore.model import (
     Conditions,
     DeleteResult,
     DeleteTarget,
+    Encryption,
     ListPage,
     ObjectAttributes,
     ObjectInfo,
@@ -61,6 +62,8 @@ class Store(Protocol):
     ) -> list[BucketInfo]: ...
     def delete_bucket(self, bucket: str) -> None: ...
 
+    def bucket_encryption(self, bucket: str) -> Encryption: ...
+    def set_bucket_encryption(self, bucket: str, encryption: Encryption) -> None: ...
     def bucket_setting(self, bucket: str, name: str) -> bytes: ...
     def set_bucket_setting(self, bucket: str, name: str, value: bytes | None) -> None: ...
     def set_tags(
@@ -87,6 +90,7 @@ class Store(Protocol):
         version_id: str = ...,
         part_number: int = ...,
         conditions: Conditions = ...,
+        customer_key: bytes = ...,
     ) -> ObjectInfo: ...
     def get(
         self,
@@ -97,6 +101,7 @@ class Store(Protocol):
         version_id: str = ...,
         part_number: int = ...,
         conditions: Conditions = ...,
+        customer_key: bytes = ...,
     ) -> BodyReader: ...
     def list_object_parts(
         self,
@@ -143,7 +148,24 @@ class Store(Protocol):
         source_conditions: Conditions = ...,
         conditions: Conditions = ...,
         checksums: tuple[Checksum, ...] | None = ...,
+        customer_key: bytes = ...,
+        source_customer_key: bytes = ...,
     ) -> ObjectInfo: ...
+    def copy_part(
+        self,
+        source_bucket: str,
+        source_key: str,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        part_number: int,
+        *,
+        source_version_id: str = ...,
+        byte_range: ByteRange | None = ...,
+        source_conditions: Conditions = ...,
+        checksum_algorithms: Sequence[str] = ...,
+        new_digest: Callable[[str], Any] | None = ...,
+    ) -> PartInfo: ...
     def list(
         self,
         bucket: str,
@@ -162,6 +184,7 @@ class Store(Protocol):
         attributes: ObjectAttributes = ...,
         checksum_algorithm: str = ...,
         checksum_type: str = ...,
+        customer_key: bytes = ...,
     ) -> UploadInfo: ...
     def head_upload(self, bucket: str, key: str, upload_id: str) -> UploadInfo: ...
     def open_part(
@@ -173,6 +196,7 @@ class Store(Protocol):
         *,
         size_bytes: int | None = ...,
         hashers: Sequence[Callable[[Any], object]] = ...,
+        customer_key: bytes = ...,
     ) -> PartWriter: ...
     def list_parts(
         self, bucket: str, key: str, upload_id: str, *, after: int = ..., limit: int = ...
@@ -196,5 +220,6 @@ class Store(Protocol):
         *,
         conditions: Conditions = ...,
         checksums: tuple[Checksum, ...] = ...,
+        customer_key: bytes = ...,
     ) -> ObjectInfo: ...
     def abort_upload(self, bucket: str, key: str, upload_id: str) -> None: ...

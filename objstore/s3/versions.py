@@ -36,10 +36,8 @@ def checked(value: str, name: str = "versionId") -> str:
     return value
 
 
-def version_headers(
-    info: ObjectInfo, asked: str = "", header: bytes = b"x-amz-version-id"
-) -> Headers:
-    """Which version it is, where it has an id of its own or was asked for by id."""
-    if info.version_id == NULL and not asked:
+def version_headers(info: ObjectInfo, header: bytes = b"x-amz-version-id") -> Headers:
+    """Which version it is, of an object in a bucket whose versioning is, or was, enabled."""
+    if info.version_id == NULL and not info.has_versions:
         return []
     return [(header, info.version_id.encode("ascii"))]

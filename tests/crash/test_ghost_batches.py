@@ -20,7 +20,8 @@ from blockdev.device import Buffer
 from blockdev.filters import Passthrough
 from objstore import ObjectStore
 from objstore.config import KIB
-from objstore.engine.compaction import compact_data_segment, segments_of
+from objstore.engine.compaction import segments_of
+from objstore.engine.extent_moves import compact_data_segment
 from objstore.errors import StoreUnavailableError
 from objstore.index.schema import SEGMENT_DATA
 from tests.crash.tiny import (

@@ -116,7 +116,9 @@ def test_a_conditional_delete(s3: S3, name: str, value: str, status: int) -> Non
     assert s3("DELETE", "/bucket/a", headers={name: value}).status == status
     assert s3("HEAD", "/bucket/a").status == (404 if status == 204 else 200)
     missing = s3("DELETE", "/bucket/missing", headers={name: value})
-    assert missing.status == (204 if status == 412 else status)
+    if status in (204, 412):  # If-Match asks for an object, the others need none
+        status = 404 if name == "if-match" else 204
+    assert missing.status == status
 
 
 @pytest.mark.parametrize("name", ["x-amz-if-match-size", "x-amz-if-match-last-modified-time"])

@@ -528,7 +528,8 @@ def test_a_line_break_in_such_a_header(s3: S3) -> None:
 def test_versions_of_an_unversioned_bucket(s3: S3, method: str) -> None:
     s3("PUT", "/bucket/key", DATA)
     got = s3(method, "/bucket/key", query="versionId=null")
-    assert (got.status, got.headers["x-amz-version-id"]) == (200, "null")
+    assert got.status == 200
+    assert "x-amz-version-id" not in got.headers
     assert s3(method, "/bucket/key", query=f"versionId={'v' * 32}").status == 404
     assert s3(method, "/bucket/key", query="versionId=x").status == 400
     assert s3(method, "/bucket/key", query="versionId=").status == 400

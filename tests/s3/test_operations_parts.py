@@ -325,6 +325,7 @@ def test_attributes_of_a_version(s3: S3) -> None:
         return s3("GET", "/bucket/key", query=query, headers=headers)
 
     null = of("null")
-    assert (null.status, null.headers["x-amz-version-id"]) == (200, "null")
+    assert null.status == 200
+    assert "x-amz-version-id" not in null.headers
     assert (of("").status, of("").code) == (400, "InvalidArgument")
     assert of("0123456789abcdef" * 2).status == 404

@@ -18,6 +18,7 @@ from objstore.errors import (
     IsDeleteMarkerError,
     NoSuchKeyError,
     NoSuchSettingError,
+    NoSuchUploadError,
     NoSuchVersionError,
     ObjectLockedError,
     PreconditionFailedError,
@@ -187,9 +188,80 @@ def test_conditions_of_a_delete(store: ObjectStore, is_versioned: bool) -> None:
         if_match=(info.etag,), if_match_size_bytes=4, if_match_modified_s=second
     )
     assert store.delete(BUCKET, "k", conditions=everything).existed
-    again = store.delete(BUCKET, "k", conditions=Conditions(if_match=("*",)))
+    again = store.delete(BUCKET, "k", conditions=Conditions(if_match_size_bytes=5))
     assert not again.existed
     assert again.version_id is None
+    with pytest.raises(PreconditionFailedError if is_versioned else NoSuchKeyError):
+        store.delete(BUCKET, "k", conditions=Conditions(if_match=("*",)))
+
+
+def test_conditions_of_a_delete_of_a_version(versioned: ObjectStore) -> None:
+    old = versioned.put(BUCKET, "k", b"old")
+    versioned.put(BUCKET, "k", b"new and longer")
+    marker = versioned.delete(BUCKET, "k").version_id
+    assert marker is not None
+    for wanted, conditions in [
+        (old.version_id, Conditions(if_match_size_bytes=14)),
+        (marker, Conditions(if_match=("*",))),
+        (marker, Conditions(if_match_size_bytes=0)),
+        (marker, Conditions(if_match_modified_s=1)),
+    ]:
+        with pytest.raises(PreconditionFailedError):
+            versioned.delete(BUCKET, "k", version_id=wanted, conditions=conditions)
+    with pytest.raises(NoSuchVersionError):
+        versioned.delete(BUCKET, "k", version_id="null", conditions=Conditions(if_match=("*",)))
+    matching = Conditions(if_match=(old.etag,))
+    assert versioned.delete(BUCKET, "k", version_id=old.version_id, conditions=matching).existed
+    assert len(versioned.list_versions(BUCKET).entries) == 2
+
+
+@pytest.mark.parametrize("is_versioned", [True, False])
+def test_a_condition_on_what_the_same_call_has_deleted(
+    store: ObjectStore, is_versioned: bool
+) -> None:
+    if is_versioned:
+        store.set_versioning(BUCKET, "Enabled")
+    store.put(BUCKET, "k", b"body")
+    wanted = DeleteTarget("k", conditions=Conditions(if_match=("*",)))
+    first, second, third = store.delete_many(
+        BUCKET, [wanted, wanted, DeleteTarget("k", conditions=Conditions(if_match_size_bytes=9))]
+    )
+    assert (first.existed, first.error) == (True, None)
+    assert isinstance(second.error, PreconditionFailedError if is_versioned else NoSuchKeyError)
+    assert (third.existed, third.error) == (False, None)
+    assert len(store.list_versions(BUCKET).entries) == (2 if is_versioned else 0)
+
+
+def test_an_object_says_whether_its_bucket_has_versions(store: ObjectStore) -> None:
+    assert not store.put(BUCKET, "k", b"body").has_versions
+    assert not store.head(BUCKET, "k").has_versions
+    for status in ("Enabled", "Suspended"):
+        store.set_versioning(BUCKET, status)
+        assert store.put(BUCKET, "k", b"body").has_versions
+        assert store.put(BUCKET, "large", bytes(300_000)).has_versions
+        assert store.head(BUCKET, "k").has_versions
+        assert store.head(BUCKET, "large", part_number=1).has_versions
+        assert store.set_tags(BUCKET, "k", {"a": "b"}).has_versions
+        for key in ("k", "large"):
+            assert store.copy(BUCKET, key, BUCKET, "copy").has_versions
+            with store.get(BUCKET, key) as reader:
+                assert reader.info.has_versions
+
+
+def test_a_completion_repeated_after_the_key_was_overwritten(versioned: ObjectStore) -> None:
+    upload_id = versioned.create_upload(BUCKET, "k").upload_id
+    with versioned.open_part(BUCKET, "k", upload_id, 1) as part:
+        part.write(b"part")
+        made = part.commit()
+    parts = [CompletedPart(1, made.etag)]
+    done = versioned.complete_upload(BUCKET, "k", upload_id, parts)
+    versioned.put(BUCKET, "k", b"newer")
+    versioned.delete(BUCKET, "k")
+    again = versioned.complete_upload(BUCKET, "k", upload_id, parts)
+    assert (again.version_id, again.etag) == (done.version_id, done.etag)
+    versioned.delete(BUCKET, "k", version_id=done.version_id)
+    with pytest.raises(NoSuchUploadError):
+        versioned.complete_upload(BUCKET, "k", upload_id, parts)
 
 
 def expected_page(entries: list[VersionEntry], prefix: str, delimiter: str) -> list[str]:
@@ -438,7 +510,7 @@ def test_settings_are_kept_and_deleted(store_factory: StoreFactory) -> None:
     with pytest.raises(NoSuchSettingError):
         store.bucket_setting(BUCKET, "tagging")
     store.set_bucket_setting(BUCKET, "tagging", b"t" * 5000)
-    store.set_bucket_setting(BUCKET, "encryption", b"e")
+    store.set_bucket_setting(BUCKET, "notification", b"e")
     store.put(BUCKET, "k", b"in the same bucket")
     for name in ("versioning", "object-lock"):
         with pytest.raises(InvalidArgumentError):
@@ -450,5 +522,5 @@ def test_settings_are_kept_and_deleted(store_factory: StoreFactory) -> None:
     again.set_bucket_setting(BUCKET, "tagging", None)
     with pytest.raises(NoSuchSettingError):
         again.bucket_setting(BUCKET, "tagging")
-    assert again.bucket_setting(BUCKET, "encryption") == b"e"
+    assert again.bucket_setting(BUCKET, "notification") == b"e"
     assert [entry.key for entry in again.list(BUCKET).entries] == ["k"]

@@ -38,6 +38,10 @@ def engine_errors() -> list[engine.StoreError]:
         engine.NoSuchSettingError: engine.NoSuchSettingError("tagging"),
         engine.NoSuchPartError: engine.NoSuchPartError(2, 1),
         engine.IsDeleteMarkerError: engine.IsDeleteMarkerError("k", "v", 5),
+        engine.AppendOffsetError: engine.AppendOffsetError(1, 5),
+        engine.CustomerKeyMissingError: engine.CustomerKeyMissingError(),
+        engine.CustomerKeyMismatchError: engine.CustomerKeyMismatchError(),
+        engine.CustomerKeyUnexpectedError: engine.CustomerKeyUnexpectedError(),
     }
     public = [c for c in subclasses(engine.StoreError) if c.__module__ == engine.__name__]
     return [special.get(kind) or kind("why") for kind in public]
@@ -55,6 +59,15 @@ STATUS = {
     "IsDeleteMarkerError": 405,
     "ObjectLockedError": 403,
     "BucketStateError": 400,
+    "AppendOffsetError": 400,
+    "TooManyPartsError": 400,
+    "TokenReusedError": 400,
+    "CustomerKeyError": 500,
+    "CustomerKeyMissingError": 400,
+    "CustomerKeyUnexpectedError": 400,
+    "CustomerKeyMismatchError": 403,
+    "NotAppendableError": 400,
+    "RenameToItselfError": 400,
     "KeyNotFoundError": 400,
     "KeyDisabledError": 400,
     "KeyStateError": 400,

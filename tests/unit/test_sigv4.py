@@ -102,6 +102,15 @@ class TestWhoGetsIn:
         )
         assert bytes.fromhex(shown["CanonicalRequestBytes"]).decode() == shown["CanonicalRequest"]
 
+    @pytest.mark.parametrize("prefix", [b"x-amz-", b"x-amz-copy-source-"])
+    def test_a_customers_key_is_not_shown(self, prefix: bytes) -> None:
+        name = prefix + b"server-side-encryption-customer-key"
+        parts = Parts().with_header(name, b"c2VjcmV0").with_header(name + b"-md5", b"bWQ1")
+        shown = details(refused(parts.signed(replace(ALICE, secret_key="x"))))
+        assert f"{name.decode()}:***\n{name.decode()}-md5:bWQ1\n" in shown["CanonicalRequest"]
+        assert "c2VjcmV0" not in repr(shown)
+        assert b"c2VjcmV0".hex() not in shown["CanonicalRequestBytes"].replace(" ", "")
+
     def test_bytes_that_are_not_utf8_are_shown_escaped(self) -> None:
         parts = Parts().with_header(b"x-amz-meta-a", b"\xff").signed(replace(ALICE, secret_key="x"))
         assert "x-amz-meta-a:\\xff\n" in details(refused(parts))["CanonicalRequest"]

@@ -10,6 +10,8 @@ from objstore.config import MAX_LIST_KEYS
 from objstore.model import ObjectInfo, ObjectPart, ObjectPartPage
 from objstore.s3 import versions, xml
 from objstore.s3.checksums import COMPOSITE
+from objstore.s3.encryption import customer_key
+from objstore.s3.encryption_checks import check_readable
 from objstore.s3.errors import invalid_argument, invalid_request
 from objstore.s3.formats import http_date
 from objstore.s3.headers import integer, read_conditions
@@ -37,6 +39,7 @@ def get_attributes(ctx: Context, request: Request, body: bytes) -> Response:
         conditions=read_conditions(request),
     )
     info = page.info
+    check_readable(info.attributes.encryption, customer_key(request))
     elements = {
         "ETag": xml.element("ETag", info.etag),
         "Checksum": _checksum(info),
@@ -47,7 +50,7 @@ def get_attributes(ctx: Context, request: Request, body: bytes) -> Response:
     asked = [elements[name] for name in ATTRIBUTES if name in wanted]
     response = xml.response(xml.document("GetObjectAttributesResponse", *asked))
     response.headers.append((b"last-modified", http_date(info.modified_ms // 1000)))
-    response.headers += versions.version_headers(info, version_id)
+    response.headers += versions.version_headers(info)
     return response
 
 

@@ -22,9 +22,17 @@ from objstore.model import (
     PartInfo,
     UploadInfo,
 )
-from objstore.s3 import digests, versions, xml
+from objstore.s3 import digests, encryption, versions, xml
 from objstore.s3.authentication import check_owner, identity
-from objstore.s3.checksums import DEFAULT_ALGORITHM, FULL_OBJECT, encode, new_hasher
+from objstore.s3.checksums import (
+    ALGORITHMS,
+    DEFAULT_ALGORITHM,
+    FULL_OBJECT,
+    decode,
+    encode,
+    full_object,
+    new_hasher,
+)
 from objstore.s3.errors import S3Error, invalid_argument, invalid_request, not_implemented
 from objstore.s3.formats import iso_date
 from objstore.s3.headers import (
@@ -35,12 +43,13 @@ from objstore.s3.headers import (
 )
 from objstore.s3.http import Context, Headers, Request, Response
 from objstore.s3.operations.multipart import checksum_elements, part_number
-from objstore.s3.store import BodyReader
+from objstore.s3.operations.put import written_headers
 
 _PREFIX = b"x-amz-copy-source-"
 _DIRECTIVES = ("COPY", "REPLACE")
 # A source that is overwritten while it is copied is read again; this often.
 _ATTEMPTS = 3
+_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +90,39 @@ def copy_object(ctx: Context, request: Request, body: bytes) -> Response:
     source = _source(ctx, request)
     for attempt in range(_ATTEMPTS):
         info = _head_source(ctx, request, source)
-        _check_copy(request, source, info)
-        pinned = Conditions(if_match=(info.etag,))
+        _check_copy(ctx, request, source, info)
+        pinned = _pinned(source, info)
         try:
             copied = ctx.store.copy(
                 source.bucket,
                 source.key,
                 request.bucket,
                 request.key,
-                source_version_id=source.version_id,
+                source_version_id=pinned.version_id,
                 attributes=_attributes(request, info),
-                source_conditions=pinned,
+                source_conditions=Conditions(if_match=(info.etag,)),
                 conditions=conditions,
-                checksums=_checksums(ctx, request, source, info),
+                checksums=_checksums(ctx, request, pinned, info),
             )
-            kind = copied.checksums[0].type if copied.checksums else None
-            response = _result("CopyObjectResult", copied, copied.checksums[:1], kind)
-            response.headers += versions.version_headers(copied) + _source_headers(source, info)
-            return response
-        except PreconditionFailedError:
+        except (PreconditionFailedError, NoSuchVersionError):
             # either the condition on the target, or the source has changed under us
-            changed = _head_source(ctx, request, source).etag != info.etag
+            now = _head_source(ctx, request, source)
+            changed = (now.etag, now.version_id) != (info.etag, info.version_id)
             if not changed or attempt == _ATTEMPTS - 1:
                 raise
+            continue
+        kind = copied.checksums[0].type if copied.checksums else None
+        response = _result("CopyObjectResult", copied, copied.checksums[:1], kind)
+        response.headers += written_headers(copied) + _source_headers(info)
+        return response
     raise S3Error("ConditionalRequestConflict")
+
+
+def _pinned(source: Source, info: ObjectInfo) -> Source:
+    """The very version that was looked at, where versions have ids of their own."""
+    if info.version_id == versions.NULL:
+        return source
+    return Source(source.bucket, source.key, info.version_id)
 
 
 def _result(
@@ -121,9 +139,9 @@ def _result(
     )
 
 
-def _source_headers(source: Source, info: ObjectInfo) -> Headers:
+def _source_headers(info: ObjectInfo) -> Headers:
     """Which version was copied, where the source has versions."""
-    return versions.version_headers(info, source.version_id, _PREFIX + b"version-id")
+    return versions.version_headers(info, _PREFIX + b"version-id")
 
 
 def _source(ctx: Context, request: Request) -> Source:
@@ -160,25 +178,39 @@ def _head_source(ctx: Context, request: Request, source: Source) -> ObjectInfo:
         raise S3Error("PreconditionFailed", extra={"Condition": condition}) from None
 
 
-def _check_copy(request: Request, source: Source, info: ObjectInfo) -> None:
+def _check_copy(ctx: Context, request: Request, source: Source, info: ObjectInfo) -> None:
     if info.size_bytes > MAX_COPY_BYTES:
         raise _too_large()
-    if (source.bucket, source.key) != (request.bucket, request.key):
+    if _changes_something(request, info) or not _is_target(ctx, request, source, info):
         return
-    if source.version_id not in ("", versions.NULL):
-        return  # an older version becomes the current one
-    changes_class = (
-        request.header(b"x-amz-storage-class") or "STANDARD"
-    ) != info.attributes.storage_class
-    changes_checksum = request.header(b"x-amz-checksum-algorithm") is not None
-    if _directive(request, b"x-amz-metadata-directive") == "COPY" and not (
-        changes_class or changes_checksum
-    ):
-        raise invalid_request(
-            "This copy request is illegal because it is trying to copy an object to itself "
-            "without changing the object's metadata, storage class, website redirect location or "
-            "encryption attributes."
-        )
+    raise invalid_request(
+        "This copy request is illegal because it is trying to copy an object to itself "
+        "without changing the object's metadata, storage class, website redirect location or "
+        "encryption attributes."
+    )
+
+
+def _changes_something(request: Request, info: ObjectInfo) -> bool:
+    """Whether a copy onto itself would make any difference, as S3 counts it."""
+    storage_class = request.header(b"x-amz-storage-class") or "STANDARD"
+    return (
+        _directive(request, b"x-amz-metadata-directive") == "REPLACE"
+        or storage_class != info.attributes.storage_class
+        or b"x-amz-checksum-algorithm" in request.header_map
+        or not request.header_map.keys().isdisjoint(encryption.HEADERS)
+    )
+
+
+def _is_target(ctx: Context, request: Request, source: Source, info: ObjectInfo) -> bool:
+    """Whether the source is what the target is now; an older version of it is not."""
+    if (source.bucket, source.key) != (request.bucket, request.key):
+        return False
+    if not source.version_id:
+        return True
+    try:
+        return ctx.store.head(source.bucket, source.key).version_id == info.version_id
+    except NoSuchKeyError:  # a delete marker is current
+        return False
 
 
 def _too_large() -> S3Error:
@@ -207,15 +239,17 @@ def _attributes(request: Request, info: ObjectInfo) -> ObjectAttributes:
         tags=asked.tags if replaces_tags else kept.tags,
         storage_class=asked.storage_class,
         owner=asked.owner,
+        lock=asked.lock,
+        encryption=asked.encryption,
     )
 
 
 def _checksums(
     ctx: Context, request: Request, source: Source, info: ObjectInfo
 ) -> tuple[Checksum, ...]:
-    """The source's checksums, or one computed by reading it.
+    """The source's checksums as they are of all its bytes, or one combined or computed.
 
-    A copy is an object of one piece, so a COMPOSITE checksum cannot go with it.
+    A copy is an object of one piece to S3, so a COMPOSITE checksum cannot go with it.
     """
     asked = request.header(b"x-amz-checksum-algorithm")
     algorithm = digests.parse_algorithm(asked) if asked else ""
@@ -224,6 +258,33 @@ def _checksums(
         return tuple(c for c in whole if not algorithm or c.algorithm == algorithm)
     if not algorithm:
         algorithm = info.checksums[0].algorithm if info.checksums else DEFAULT_ALGORITHM
+    combined = _combined(ctx, source, info, algorithm)
+    return (combined or _computed(ctx, source, info, algorithm),)
+
+
+def _combined(ctx: Context, source: Source, info: ObjectInfo, algorithm: str) -> Checksum | None:
+    """The CRC of all bytes from those of the parts; None where they do not say so much."""
+    kind = ALGORITHMS[algorithm]
+    if kind.combine is None or not info.part_count:
+        return None
+    found: list[tuple[bytes, int]] = []
+    after: int | None = 0
+    while after is not None:
+        page = ctx.store.list_object_parts(
+            source.bucket, source.key, version_id=source.version_id, after=after, limit=_PAGE
+        )
+        if (page.info.version_seq, page.info.etag) != (info.version_seq, info.etag):
+            return None
+        for part in page.parts:
+            crc = next((c.value for c in part.checksums if c.algorithm == algorithm), None)
+            if crc is None:
+                return None
+            found.append((decode(kind, crc), part.size_bytes))
+        after = page.next_after
+    return full_object(kind, found)
+
+
+def _computed(ctx: Context, source: Source, info: ObjectInfo, algorithm: str) -> Checksum:
     running = new_hasher(algorithm)
     reader = ctx.store.get(
         source.bucket,
@@ -236,7 +297,7 @@ def _checksums(
             running.update(piece)
     finally:
         reader.close()
-    return (Checksum(algorithm, encode(running.digest())),)
+    return Checksum(algorithm, encode(running.digest()))
 
 
 def upload_part_copy(ctx: Context, request: Request, body: bytes) -> Response:
@@ -246,53 +307,36 @@ def upload_part_copy(ctx: Context, request: Request, body: bytes) -> Response:
     upload = ctx.store.head_upload(request.bucket, request.key, upload_id)
     source = _source(ctx, request)
     info = _head_source(ctx, request, source)
-    wanted = _part_range(request, info)
-    algorithm = upload.checksum_algorithm or DEFAULT_ALGORITHM
-    reader = ctx.store.get(
+    part = ctx.store.copy_part(
         source.bucket,
         source.key,
-        byte_range=wanted,
-        version_id=source.version_id,
-        conditions=Conditions(if_match=(info.etag,)),
+        request.bucket,
+        request.key,
+        upload_id,
+        number,
+        source_version_id=_pinned(source, info).version_id,
+        byte_range=_part_range(request, info),
+        source_conditions=Conditions(if_match=(info.etag,)),
+        checksum_algorithms=_part_algorithms(upload),
+        new_digest=new_hasher,
     )
-    try:
-        part = _copy_part(ctx, upload, number, reader, algorithm)
-    finally:
-        reader.close()
     # Of an upload that names no algorithm S3 says no checksum, though it has one.
     response = _result(
         "CopyPartResult", part, part.checksums if upload.checksum_algorithm else (), None
     )
-    response.headers += _source_headers(source, info)
+    response.headers += _source_headers(info)
     return response
 
 
-def _copy_part(
-    ctx: Context,
-    upload: UploadInfo,
-    number: int,
-    reader: BodyReader,
-    algorithm: str,
-) -> PartInfo:
-    """Read, sum and write: a part needs its checksum, or the object would lack its own."""
-    running = None if algorithm == "MD5" else new_hasher(algorithm)
-    writer = ctx.store.open_part(
-        upload.bucket,
-        upload.key,
-        upload.upload_id,
-        number,
-        size_bytes=reader.length_bytes,
-        hashers=[] if running is None else [running.update],
-    )
-    try:
-        while piece := reader.next():
-            writer.write(piece)
-        writer.finish()
-        digest = writer.md5 if running is None else running.digest()  # the ETag is an MD5, too
-        return writer.commit(checksums=(Checksum(algorithm, encode(digest)),))
-    except BaseException:
-        writer.abort()
-        raise
+def _part_algorithms(upload: UploadInfo) -> tuple[str, ...]:
+    """The checksums that a part may have, so that its object gets one.
+
+    Where the upload names none, that of the source will do: SDKs copy so, in parts as they
+    uploaded, and nothing has to be read.
+    """
+    if upload.checksum_algorithm:
+        return (upload.checksum_algorithm,)
+    return (DEFAULT_ALGORITHM, *(name for name, kind in ALGORITHMS.items() if kind.combine))
 
 
 def _part_range(request: Request, info: ObjectInfo) -> ByteRange | None:

@@ -189,7 +189,7 @@ def object_headers(info: ObjectInfo, length_bytes: int) -> Headers:
         headers.append((b"x-amz-tagging-count", b"%d" % len(stored.tags)))
     if stored.storage_class != "STANDARD":
         headers.append((b"x-amz-storage-class", stored.storage_class.encode("ascii")))
-    if info.version_id != versions.NULL:
+    if info.has_versions:
         headers += versions.version_headers(info)
     if stored.lock is not NO_LOCK:
         headers += lock_headers(info)
@@ -301,7 +301,7 @@ def _if_range(
 
 
 def finish_headers(request: Request, headers: Headers) -> Headers:
-    """What the query adds: overridden headers, and the version that was asked for."""
+    """Headers with what the query overrides."""
     overrides: dict[bytes, bytes] = {}
     for name, value in request.query:
         header = _OVERRIDES.get(name)
@@ -313,6 +313,4 @@ def finish_headers(request: Request, headers: Headers) -> Headers:
         overrides[header] = raw
     kept = [pair for pair in headers if pair[0] not in overrides]
     kept += overrides.items()
-    if request.query_value("versionId") == versions.NULL:
-        kept.append((b"x-amz-version-id", versions.NULL.encode("ascii")))
     return kept

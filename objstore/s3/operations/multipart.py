@@ -12,6 +12,8 @@ from objstore.model import Checksum, CompletedPart, PartInfo, UploadInfo
 from objstore.s3 import composite, digests, xml
 from objstore.s3.authentication import identity
 from objstore.s3.checksums import ALGORITHMS, COMPOSITE, DEFAULT_ALGORITHM, FULL_OBJECT
+from objstore.s3.encryption import CUSTOMER, chosen_headers, customer_key, encryption_headers
+from objstore.s3.encryption_checks import check_part
 from objstore.s3.errors import S3Error, invalid_argument, invalid_request
 from objstore.s3.formats import iso_date
 from objstore.s3.headers import attributes, integer, write_conditions
@@ -50,6 +52,7 @@ def create_upload(ctx: Context, request: Request, body: bytes) -> Response:
             xml.element("UploadId", upload.upload_id),
         )
     )
+    response.headers += chosen_headers(upload.attributes.encryption)
     if algorithm:
         response.headers.append((b"x-amz-checksum-algorithm", algorithm.encode("ascii")))
         response.headers.append((b"x-amz-checksum-type", upload.checksum_type.encode("ascii")))
@@ -62,18 +65,23 @@ def upload_part(ctx: Context, request: Request) -> WritePlan:
     upload_id = request.query_value("uploadId") or ""
     size_bytes, aws_chunked = body_size(request, MAX_PART_BYTES)
     upload = ctx.store.head_upload(request.bucket, request.key, upload_id)
+    key = customer_key(request)
+    check_part(upload, key)
     found = _part_digests(request, upload)
     return WritePlan(
         bucket=request.bucket,
         key=request.key,
         digests=found,
-        respond=partial(_part_response, found.checksum_algorithm or upload.checksum_algorithm),
+        respond=partial(
+            _part_response, upload, found.checksum_algorithm or upload.checksum_algorithm
+        ),
         size_bytes=size_bytes,
         max_bytes=MAX_PART_BYTES,
         aws_chunked=aws_chunked,
         trailer_names=trailer_names(request),
         upload_id=upload_id,
         part_number=number,
+        customer_key=key,
     )
 
 
@@ -108,9 +116,10 @@ def _part_digests(request: Request, upload: UploadInfo) -> digests.BodyDigests:
     return found
 
 
-def _part_response(algorithm: str, info: PartInfo) -> Response:
+def _part_response(upload: UploadInfo, algorithm: str, info: PartInfo) -> Response:
     """The ETag, and the checksum that the client or the upload named; S3 says no other."""
     headers: Headers = [(b"etag", b'"%b"' % info.etag.encode("ascii"))]
+    headers += encryption_headers(upload.attributes.encryption)
     headers += checksum_headers(tuple(c for c in info.checksums if c.algorithm == algorithm))
     headers.append((b"content-length", b"0"))
     return Response(200, headers)
@@ -129,6 +138,7 @@ def list_parts(ctx: Context, request: Request, body: bytes) -> Response:
             marker_text,
         )
     upload = ctx.store.head_upload(request.bucket, request.key, upload_id)
+    check_part(upload, customer_key(request), is_needed=False)
     page_parts: tuple[PartInfo, ...] = ()
     next_after: int | None = None
     if limit:
@@ -240,6 +250,7 @@ def complete_upload(ctx: Context, request: Request, body: bytes) -> Response:
     upload_id = request.query_value("uploadId") or ""
     wanted = _parse_parts(body)
     conditions = write_conditions(request)
+    key = customer_key(request)
     checksums: tuple[Checksum, ...] = ()
     try:
         upload = ctx.store.head_upload(request.bucket, request.key, upload_id)
@@ -247,6 +258,7 @@ def complete_upload(ctx: Context, request: Request, body: bytes) -> Response:
         # Perhaps it was completed already, with the answer lost: the engine knows.
         pass
     else:
+        check_part(upload, key, is_needed=False)
         checksums = _object_checksum(ctx, request, upload, wanted)
     info = ctx.store.complete_upload(
         request.bucket,
@@ -269,6 +281,8 @@ def complete_upload(ctx: Context, request: Request, body: bytes) -> Response:
         )
     )
     response.headers += version_headers(info)
+    if info.attributes.encryption.algorithm != CUSTOMER:  # S3 says nothing of a customer's here
+        response.headers += encryption_headers(info.attributes.encryption)
     return response
 
 
@@ -314,7 +328,7 @@ def _object_checksum(
         _check_part(part, stored[part.part_number], upload)
     _check_size(request, chosen)
     given = digests.full_checksum(request)
-    algorithm = upload.checksum_algorithm or (given.algorithm if given else DEFAULT_ALGORITHM)
+    algorithm = upload.checksum_algorithm or (given.algorithm if given else _common(chosen))
     if given and given.algorithm != algorithm:
         raise invalid_request(
             "Checksum Type mismatch occurred, expected checksum Type: "
@@ -324,6 +338,13 @@ def _object_checksum(
     if given and (joined is None or given.value not in (joined.value, _plain(joined))):
         raise digests.mismatch(algorithm)
     return (joined,) if joined else ()
+
+
+def _common(chosen: list[PartInfo]) -> str:
+    """A CRC that all parts have: the default, or else that of what they were copied from."""
+    names = (DEFAULT_ALGORITHM, *(name for name, kind in ALGORITHMS.items() if kind.combine))
+    had = [{checksum.algorithm for checksum in part.checksums} for part in chosen]
+    return next((name for name in names if all(name in each for each in had)), DEFAULT_ALGORITHM)
 
 
 def _plain(joined: Checksum) -> str:

@@ -7,6 +7,7 @@ from objstore.config import MAX_PUT_BYTES
 from objstore.model import Checksum, ObjectInfo
 from objstore.s3 import digests
 from objstore.s3.authentication import identity
+from objstore.s3.encryption import chosen_headers, customer_key
 from objstore.s3.errors import S3Error, entity_too_large, invalid_argument
 from objstore.s3.headers import attributes, write_conditions
 from objstore.s3.http import Context, Headers, Request, Response, WritePlan
@@ -27,6 +28,7 @@ def put_object(ctx: Context, request: Request) -> WritePlan:
         max_bytes=MAX_PUT_BYTES,
         aws_chunked=aws_chunked,
         trailer_names=trailer_names(request),
+        customer_key=customer_key(request),
     )
 
 
@@ -38,6 +40,11 @@ def _respond(info: ObjectInfo) -> Response:
         headers.append((b"x-amz-checksum-type", info.checksums[0].type.encode("ascii")))
     headers.append((b"content-length", b"0"))
     return Response(200, headers)
+
+
+def written_headers(info: ObjectInfo) -> Headers:
+    """What every write of an object answers: its version, and how it is encrypted."""
+    return version_headers(info) + chosen_headers(info.attributes.encryption)
 
 
 def checksum_headers(checksums: tuple[Checksum, ...]) -> Headers:

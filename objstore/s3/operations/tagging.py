@@ -16,7 +16,7 @@ def get_object_tagging(ctx: Context, request: Request, body: bytes) -> Response:
     version_id = versions.version_id(request)
     info = ctx.store.head(request.bucket, request.key, version_id=version_id)
     response = xml.response(tags_to_xml(info.attributes.tags))
-    response.headers += versions.version_headers(info, version_id)
+    response.headers += versions.version_headers(info)
     return response
 
 
@@ -25,14 +25,14 @@ def put_object_tagging(ctx: Context, request: Request, body: bytes) -> Response:
     version_id = versions.version_id(request)
     tags = tags_from_xml(body, limit=MAX_TAGS)
     info = ctx.store.set_tags(request.bucket, request.key, tags, version_id=version_id)
-    return Response(200, [*versions.version_headers(info, version_id), _NOTHING])
+    return Response(200, [*versions.version_headers(info), _NOTHING])
 
 
 def delete_object_tagging(ctx: Context, request: Request, body: bytes) -> Response:
     """DeleteObjectTagging: 204, whether there were any or not."""
     version_id = versions.version_id(request)
     info = ctx.store.set_tags(request.bucket, request.key, {}, version_id=version_id)
-    return Response(204, versions.version_headers(info, version_id))
+    return Response(204, versions.version_headers(info))
 
 
 def get_bucket_tagging(ctx: Context, request: Request, body: bytes) -> Response:

@@ -1,0 +1,1 @@
+"""The twin of the store in parts; `tests.model_store` puts them together."""
