@@ -20,12 +20,13 @@ from objstore.config import MAX_OBJECT_BYTES, MAX_PARTS, MAX_PUT_BYTES
 from objstore.engine import append_base, rows
 from objstore.engine.append_base import Base, Target, check_append
 from objstore.engine.apply import manifest_body
+from objstore.engine.body_stream import BodyStream
 from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.locks import new_lock
 from objstore.engine.operation import Decision
 from objstore.engine.part_digests import Digest
 from objstore.engine.payload import VersionChangedError
-from objstore.engine.put import BodyStream, PutObject, attributes_bound_bytes, info_of
+from objstore.engine.put import PutObject, attributes_bound_bytes, info_of
 from objstore.engine.space import FOR_WRITES
 from objstore.engine.versions import null_flag, stored_id
 from objstore.errors import EntityTooLargeError, NotAppendableError, TooManyPartsError

@@ -8,8 +8,8 @@ from typing import BinaryIO
 from blockdev import Buffer
 from objstore.engine import buckets, rename
 from objstore.engine.append import AppendStream
+from objstore.engine.body_stream import blocks_of, keep
 from objstore.engine.calls import Calls
-from objstore.engine.put import blocks_of, keep
 from objstore.model import (
     DEFAULT_ATTRIBUTES,
     NO_CONDITIONS,

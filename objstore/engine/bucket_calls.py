@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from objstore.engine import buckets, settings
 from objstore.engine.calls import Calls
-from objstore.model import BucketInfo, DefaultRetention
+from objstore.model import BucketInfo, DefaultRetention, Encryption
 
 
 class BucketCalls(Calls):
@@ -85,6 +85,20 @@ class BucketCalls(Calls):
             BucketStateError: its versioning is not enabled.
         """
         settings.set_object_lock(self._open_core(), bucket, default)
+
+    def bucket_encryption(self, bucket: str) -> Encryption:
+        """How new objects are encrypted that ask for nothing; `NO_ENCRYPTION`: not at all."""
+        return settings.default_encryption(self._open_core(), bucket)
+
+    def set_bucket_encryption(self, bucket: str, default: Encryption) -> None:
+        """Encrypt new objects that ask for nothing; `NO_ENCRYPTION` ends it.
+
+        Objects that there are stay as they are.
+
+        Raises:
+            InvalidArgumentError: it is a customer's key, or has an encryption context.
+        """
+        settings.set_default_encryption(self._open_core(), bucket, default)
 
     def bucket_setting(self, bucket: str, name: str) -> bytes:
         """One of the settings that the engine keeps and does not interpret.

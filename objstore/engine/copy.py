@@ -1,13 +1,19 @@
-"""Copying inside the store: small objects are written again, large ones shared."""
+"""Copying inside the store: small objects are written again, large ones shared.
+
+Encrypted bytes are shared as well: the data key is wrapped anew for the copy, and neither
+key nor bytes change.  Only where the one is encrypted and the other is not, or where the
+ETag has to become an MD5 that it is not, a large object is read and written again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import msgspec
 
-from objstore.engine import rows
+from objstore.engine import encryption, rows
 from objstore.engine.apply import manifest_body
 from objstore.engine.buckets import ensure
 from objstore.engine.conditions import check_read
@@ -16,16 +22,18 @@ from objstore.engine.get import find_row, get
 from objstore.engine.locks import new_lock
 from objstore.engine.operation import Decision
 from objstore.engine.put import (
+    PutStream,
     attributes_bound_bytes,
     check_current,
     info_of,
     small_put,
 )
+from objstore.engine.reader import ObjectReader
 from objstore.engine.space import FOR_WRITES
 from objstore.engine.versions import has_versions, null_flag, stored_id
 from objstore.errors import NoSuchKeyError
 from objstore.index import keys, schema
-from objstore.index.schema import FLAG_EXTENTS, FLAG_MANIFEST, BucketBody, VersionBody
+from objstore.index.schema import FLAG_EXTENTS, FLAG_MANIFEST, BucketBody, SealRow, VersionBody
 from objstore.log import format as log
 from objstore.log.format import Record
 from objstore.model import NO_LOCK, Checksum, Conditions, ObjectAttributes, ObjectInfo
@@ -36,27 +44,40 @@ Source: TypeAlias = tuple[str, str, str]
 """Bucket, key, and version id, which is empty for the current version."""
 
 
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """What is asked for.  `attributes`, `checksums`: None for the source's own."""
+
+    source: Source
+    bucket: str
+    key: str
+    attributes: ObjectAttributes | None
+    source_conditions: Conditions
+    conditions: Conditions
+    checksums: Sequence[Checksum] | None
+    customer_key: bytes = field(default=b"", repr=False)
+    source_customer_key: bytes = field(default=b"", repr=False)
+
+    def attributes_for(self, source: ObjectAttributes) -> ObjectAttributes:
+        """Those of the copy."""
+        return self.attributes or kept_attributes(source)
+
+    def key_for(self, attributes: ObjectAttributes) -> bytes:
+        """The customer's key of the copy; one that is as its source keeps that one's."""
+        if self.attributes is None and attributes.encryption.algorithm == encryption.SSE_C:
+            return self.customer_key or self.source_customer_key
+        return self.customer_key
+
+
 class CopyShared:
     """Make an object of another's extents, which both use from then on."""
 
     leaves_segments = FOR_WRITES
 
-    def __init__(
-        self,
-        core: Core,
-        source: Source,
-        target: tuple[str, str],
-        attributes: ObjectAttributes | None,
-        source_conditions: Conditions,
-        conditions: Conditions,
-        checksums: Sequence[Checksum] | None,
-    ) -> None:
-        self._core = core
-        self._source, self._bucket = source, target[0]
-        self._key = encode_key(target[1])
-        self._attributes = attributes
-        self._source_conditions, self._conditions = source_conditions, conditions
-        self._checksums = checksums
+    def __init__(self, core: Core, copying: Copying) -> None:
+        self._core, self._copying = core, copying
+        self._source, self._bucket = copying.source, copying.bucket
+        self._key = encode_key(copying.key)
         self.has_versions = False
         self.size_bound_bytes = self._bound()
 
@@ -71,18 +92,20 @@ class CopyShared:
         bound_bytes = len(row) + manifests + _ROW_BOUND_BYTES + len(self._key)
         # Each manifest row becomes a record with the new key.
         bound_bytes += manifests // 256 * (len(self._key) + log.RECORD_HEAD_BYTES)
-        return bound_bytes + attributes_bound_bytes(self._attributes or ObjectAttributes())
+        attributes = self._copying.attributes or ObjectAttributes()
+        return bound_bytes + attributes_bound_bytes(attributes) + encryption.SEAL_BOUND_BYTES
 
     def decide(self, decision: Decision) -> Sequence[Record]:
         row = find_row(self._core, decision.txn, *self._source)
         head, body = schema.unpack_head(row), schema.decode_version(schema.row_body(row))
         if head.version_seq != self._expected_seq:
             raise SourceChangedError
-        check_read(self._source_conditions, rows.object_info(*self._source[:2], head, body))
+        source_info = rows.object_info(*self._source[:2], head, body)
+        check_read(self._copying.source_conditions, source_info)
         bucket = self._core.bucket(decision.txn, self._bucket)
         bucket_id = bucket.bucket_id
-        if self._conditions:
-            check_current(decision.txn, bucket_id, self._key, self._conditions)
+        if self._copying.conditions:
+            check_current(decision.txn, bucket_id, self._key, self._copying.conditions)
         flags = null_flag(bucket)
         self.has_versions = has_versions(bucket)
         version_seq = decision.next_lsn
@@ -98,9 +121,10 @@ class CopyShared:
     def _new_body(
         self, bucket: BucketBody, flags: int, body: VersionBody, now_ms: int
     ) -> VersionBody:
-        attributes = self._attributes or kept_attributes(rows.attributes_of(body))
+        copying = self._copying
+        attributes = copying.attributes_for(rows.attributes_of(body))
         checksums = (
-            body.checksums if self._checksums is None else rows.checksum_rows(self._checksums)
+            body.checksums if copying.checksums is None else rows.checksum_rows(copying.checksums)
         )
         return VersionBody(
             body.size_bytes,
@@ -117,7 +141,20 @@ class CopyShared:
             body.extents,
             b"",
             new_lock(bucket, attributes.lock, now_ms),
-            body.seal,
+            self._new_seal(bucket, body, attributes),
+        )
+
+    def _new_seal(
+        self, bucket: BucketBody, body: VersionBody, attributes: ObjectAttributes
+    ) -> SealRow | None:
+        customer_key = self._copying.key_for(attributes)
+        wanted = encryption.wanted_of(bucket, attributes.encryption, customer_key)
+        if not encryption.can_share(body.seal, wanted):
+            raise NotShareableError
+        if body.seal is None:
+            return None
+        return encryption.rewrap(
+            self._core, body.seal, wanted, customer_key, self._copying.source_customer_key
         )
 
 
@@ -133,41 +170,75 @@ class SourceChangedError(NoSuchKeyError):
         super().__init__("the source of the copy changed meanwhile")
 
 
-def copy(
-    core: Core,
-    source: Source,
-    target: tuple[str, str],
-    attributes: ObjectAttributes | None,
-    source_conditions: Conditions,
-    conditions: Conditions,
-    checksums: Sequence[Checksum] | None,
-) -> ObjectInfo:
+class NotShareableError(NoSuchKeyError):
+    """The copy cannot have the bytes as they are stored; write them again."""
+
+    def __init__(self) -> None:
+        super().__init__("the copy is encrypted otherwise than its source")
+
+
+def copy(core: Core, copying: Copying) -> ObjectInfo:
     """See `ObjectStore.copy`."""
-    bucket, key, version_id = source
+    bucket, key, version_id = copying.source
     while True:
-        with get(core, bucket, key, None, source_conditions, version_id) as reader:
+        with get(
+            core,
+            bucket,
+            key,
+            None,
+            copying.source_conditions,
+            version_id,
+            copying.source_customer_key,
+        ) as reader:
+            ensure(core, copying.bucket, copying.key)
             info = reader.info
-            payload = reader.read() if info.size_bytes <= core.config.log_inline_bytes else None
-            is_small = payload is not None and not info.part_count
-        ensure(core, *target)
-        if is_small:
-            assert payload is not None
-            operation = small_put(
-                core,
-                *target,
-                payload,
-                attributes or kept_attributes(info.attributes),
-                conditions,
-                info.checksums if checksums is None else checksums,
-                bytes.fromhex(info.etag),
-            )
-            (record,) = core.commit(operation)
-            return info_of(target[0], record, has_versions=operation.has_versions)
-        try:
-            shared = CopyShared(
-                core, source, target, attributes, source_conditions, conditions, checksums
-            )
-            record = core.commit(shared)[0]
-            return info_of(target[0], record, has_versions=shared.has_versions)
-        except SourceChangedError:
-            continue
+            if info.size_bytes <= core.config.log_inline_bytes and not info.part_count:
+                return _put_again(core, copying, info, reader.read())
+            try:
+                shared = CopyShared(core, copying)
+                record = core.commit(shared)[0]
+                return info_of(copying.bucket, record, has_versions=shared.has_versions)
+            except SourceChangedError:
+                continue
+            except NotShareableError:
+                return _written_again(core, copying, reader)
+
+
+def _put_again(core: Core, copying: Copying, info: ObjectInfo, payload: bytes) -> ObjectInfo:
+    attributes = copying.attributes_for(info.attributes)
+    has_md5 = encryption.is_md5_etag(info.attributes.encryption)
+    operation = small_put(
+        core,
+        copying.bucket,
+        copying.key,
+        payload,
+        attributes,
+        copying.conditions,
+        info.checksums if copying.checksums is None else copying.checksums,
+        bytes.fromhex(info.etag) if has_md5 else None,
+        copying.key_for(attributes),
+    )
+    (record,) = core.commit(operation)
+    return info_of(copying.bucket, record, has_versions=operation.has_versions)
+
+
+def _written_again(core: Core, copying: Copying, reader: ObjectReader) -> ObjectInfo:
+    """The copy with bytes of its own, in one piece as S3 makes it: its ETag is of all bytes."""
+    info = reader.info
+    attributes = copying.attributes_for(info.attributes)
+    checksums = copying.checksums
+    if checksums is None:
+        checksums = [checksum for checksum in info.checksums if checksum.type != "COMPOSITE"]
+    with PutStream(
+        core,
+        copying.bucket,
+        copying.key,
+        info.size_bytes,
+        attributes,
+        copying.conditions,
+        (),
+        copying.key_for(attributes),
+    ) as stream:
+        for piece in reader:
+            stream.write(piece)
+        return stream.commit(checksums=tuple(checksums))

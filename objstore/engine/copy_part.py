@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from blockdev import Buffer
@@ -74,6 +74,7 @@ class Target:
     part_number: int
     algorithms: Sequence[str] = ()
     new_digest: NewDigest | None = None
+    customer_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +103,16 @@ def copy_part(
     target: Target,
     byte_range: ByteRange | None,
     source_conditions: Conditions,
+    source_customer_key: bytes = b"",
 ) -> PartInfo:
     """See `ObjectStore.copy_part`."""
     multipart.check_part_number(target.part_number)
     upload = _upload(core, target)
     bucket, key, version_id = source
     for attempt in range(COPY_ATTEMPTS):
-        with get(core, bucket, key, byte_range, source_conditions, version_id) as reader:
+        with get(
+            core, bucket, key, byte_range, source_conditions, version_id, source_customer_key
+        ) as reader:
             if reader.length_bytes > MAX_PART_BYTES:
                 raise EntityTooLargeError(reader.length_bytes, MAX_PART_BYTES)
             # A source that keeps changing: what the reader holds stays as it was.
@@ -145,6 +149,7 @@ def _written(core: Core, target: Target, reader: ObjectReader) -> PartInfo:
         target.part_number,
         reader.length_bytes,
         [] if running is None else [running.update],
+        target.customer_key,
     )
     with part:
         for piece in reader:

@@ -117,6 +117,11 @@ def has_md5_etag(seal: SealRow | None) -> bool:
     return seal is None or seal.algorithm == SSE_S3
 
 
+def is_md5_etag(encryption: Encryption) -> bool:
+    """As `has_md5_etag`, of an object that is known by its attributes."""
+    return not encryption or encryption.algorithm == SSE_S3
+
+
 def etag_of(core: Core, seal: SealRow | None, md5: bytes) -> bytes:
     """The ETag of bytes with this MD5: of SSE-KMS and SSE-C 16 random bytes instead."""
     return md5 if has_md5_etag(seal) else core.entropy.token_bytes(ETAG_BYTES)
@@ -181,6 +186,18 @@ def make_stream_seal(
 def new_stream(core: Core, data_key: bytes) -> StreamKey:
     """What encrypts a new stream under a data key."""
     return StreamKey(data_key, core.entropy.token_bytes(SALT_BYTES))
+
+
+def stream_of(core: Core, seal: SealRow | None, customer_key: bytes = b"") -> StreamKey | None:
+    """What encrypts one more stream of an upload or object with this seal; None for none.
+
+    Raises:
+        StoreError: as `data_key_of`; CustomerKeyUnexpectedError where nothing is encrypted.
+    """
+    if seal is None:
+        check_customer_key(None, customer_key)
+        return None
+    return new_stream(core, data_key_of(core, seal, customer_key))
 
 
 def data_key_of(core: Core, seal: SealRow, customer_key: bytes = b"") -> bytes:

@@ -13,12 +13,12 @@ from objstore.config import (
     MAX_PART_BYTES,
     MAX_PARTS,
 )
-from objstore.engine import rows
+from objstore.engine import encryption, rows
+from objstore.engine.body_stream import BodyStream
 from objstore.engine.core import Core, encode_key
-from objstore.engine.listing import fold
 from objstore.engine.locks import new_lock
 from objstore.engine.operation import Decision
-from objstore.engine.put import BodyStream, attributes_bound_bytes, check_current, info_of
+from objstore.engine.put import attributes_bound_bytes, check_current, info_of
 from objstore.engine.space import FOR_DELETES, FOR_WRITES
 from objstore.engine.versions import has_versions, null_flag, stored_id
 from objstore.errors import (
@@ -38,6 +38,7 @@ from objstore.index.schema import (
     ManifestBody,
     ManifestPart,
     PartBody,
+    SealRow,
     UploadBody,
     VersionBody,
 )
@@ -51,9 +52,7 @@ from objstore.model import (
     ObjectAttributes,
     ObjectInfo,
     PartInfo,
-    PartPage,
     UploadInfo,
-    UploadPage,
 )
 
 _BODY_BOUND_BYTES = 512
@@ -98,13 +97,14 @@ class CreateUpload:
         key: str,
         attributes: ObjectAttributes,
         checksum: tuple[str, str],
+        customer_key: bytes,
     ) -> None:
         self._core, self._bucket, self._key = core, bucket, encode_key(key)
         self._attributes, self._checksum = attributes, checksum
+        self._customer_key = customer_key
         self._upload_id = core.entropy.token_bytes(16)
-        self.size_bound_bytes = (
-            _BODY_BOUND_BYTES + len(self._key) + attributes_bound_bytes(attributes)
-        )
+        bound_bytes = attributes_bound_bytes(attributes) + encryption.SEAL_BOUND_BYTES
+        self.size_bound_bytes = _BODY_BOUND_BYTES + len(self._key) + bound_bytes
 
     def decide(self, decision: Decision) -> Sequence[Record]:
         bucket = self._core.bucket(decision.txn, self._bucket)
@@ -122,8 +122,17 @@ class CreateUpload:
             attributes.owner,
             *self._checksum,
             rows.lock_row(attributes.lock),
+            self._seal(bucket),
         )
         return [Record(log.UPLOAD, bucket.bucket_id, self._key, schema.encode(body))]
+
+    def _seal(self, bucket: BucketBody) -> SealRow | None:
+        """Of all the parts to come: each has a salt of its own."""
+        asked = self._attributes.encryption
+        wanted = encryption.wanted_of(bucket, asked, self._customer_key)
+        if not wanted:
+            return None
+        return encryption.make_seal(self._core, wanted, self._customer_key)[0]
 
 
 class AbortUpload:
@@ -145,9 +154,14 @@ def upload_gone(bucket_id: int, key: bytes, upload_id: bytes) -> Record:
 
 
 def create(
-    core: Core, bucket: str, key: str, attributes: ObjectAttributes, checksum: tuple[str, str]
+    core: Core,
+    bucket: str,
+    key: str,
+    attributes: ObjectAttributes,
+    checksum: tuple[str, str],
+    customer_key: bytes,
 ) -> UploadInfo:
-    (record,) = core.commit(CreateUpload(core, bucket, key, attributes, checksum))
+    (record,) = core.commit(CreateUpload(core, bucket, key, attributes, checksum, customer_key))
     return rows.upload_info(bucket, key, schema.decode_upload(record.body))
 
 
@@ -196,6 +210,7 @@ class PutPart:
             self._body.etag,
             self._body.checksums,
             self._body.extents,
+            salt=self._body.salt,
         )
         return [Record(log.PART, bucket_id, self._key, schema.encode(body))]
 
@@ -214,14 +229,17 @@ class PartStream(BodyStream):
         part_number: int,
         size_bytes: int | None,
         hashers: Sequence[Callable[[Buffer], object]],
+        customer_key: bytes = b"",
     ) -> None:
-        # Parts always lie in extents, however small: their object shares them later.
-        super().__init__(core, size_bytes, hashers, 0)
         check_part_number(part_number)
         self._bucket, self._key = bucket, encode_key(key)
         self._upload, self._part_number = decode_upload_id(upload_id), part_number
         with core.index.read() as txn:
-            find_upload(core, txn, bucket, self._key, self._upload)
+            row = find_upload(core, txn, bucket, self._key, self._upload)
+        self._seal = schema.decode_upload(schema.row_body(row)).seal
+        stream_key = encryption.stream_of(core, self._seal, customer_key)
+        # Parts always lie in extents, however small: their object shares them later.
+        super().__init__(core, size_bytes, hashers, 0, stream_key)
 
     def commit(self, *, checksums: tuple[Checksum, ...] = ()) -> PartInfo:
         """Make the part known; durable on return.
@@ -236,83 +254,15 @@ class PartStream(BodyStream):
                 self._part_number,
                 self.size_bytes,
                 0,
-                self.md5,
+                encryption.etag_of(self._core, self._seal, self.md5),
                 rows.checksum_rows(checksums),
                 self._durable_extents(),
+                salt=self._salt,
             )
             record = self._commit(PutPart(self._core, self._bucket, self._key, body))
         finally:
             self.abort()
         return rows.part_info(schema.decode_part(record.body))
-
-
-def list_parts(
-    core: Core, bucket: str, key: str, upload_id: str, after: int, limit: int
-) -> PartPage:
-    """See `ObjectStore.list_parts`."""
-    upload = decode_upload_id(upload_id)
-    with core.index.read() as txn:
-        row = find_upload(core, txn, bucket, encode_key(key), upload)
-        info = rows.upload_info(bucket, key, schema.decode_upload(schema.row_body(row)))
-        if not 0 <= after < MAX_PARTS or limit <= 0:
-            return PartPage((), None, info)
-        parts: list[PartInfo] = []
-        stop = keys.after(keys.parts_prefix(upload))
-        for _key, part in txn.scan(keys.part(upload, after + 1), stop):
-            if len(parts) == limit:
-                return PartPage(tuple(parts), parts[-1].part_number, info)
-            parts.append(rows.part_info(schema.decode_part(schema.row_body(part))))
-    return PartPage(tuple(parts), None, info)
-
-
-def list_uploads(
-    core: Core,
-    bucket: str,
-    prefix: str,
-    delimiter: str,
-    key_marker: str,
-    upload_id_marker: str,
-    limit: int,
-) -> UploadPage:
-    """See `ObjectStore.list_uploads`."""
-    fold_at, wanted, marker = delimiter.encode(), prefix.encode(), key_marker.encode()
-    uploads: list[UploadInfo] = []
-    prefixes: list[str] = []
-    last: tuple[str, str] | None = None
-    with core.index.read() as txn:
-        base = keys.uploads_prefix(core.bucket(txn, bucket).bucket_id)
-        for row_key, row in txn.scan(base, keys.after(base)):
-            key, upload = keys.parse_upload(row_key)
-            if not key.startswith(wanted) or _is_listed(
-                key, upload.hex(), marker, upload_id_marker
-            ):
-                continue
-            folded = fold(key, wanted, fold_at) if fold_at else None
-            if folded is not None and (
-                (prefixes and prefixes[-1] == folded.decode()) or folded <= marker
-            ):
-                continue
-            if len(uploads) + len(prefixes) >= limit:
-                if last is None:
-                    break
-                return UploadPage(tuple(uploads), tuple(prefixes), *last)
-            if folded is not None:
-                prefixes.append(folded.decode())
-                last = (prefixes[-1], "")
-            else:
-                body = schema.decode_upload(schema.row_body(row))
-                uploads.append(rows.upload_info(bucket, key.decode(), body))
-                last = (uploads[-1].key, uploads[-1].upload_id)
-    return UploadPage(tuple(uploads), tuple(prefixes))
-
-
-def _is_listed(key: bytes, upload_id: str, marker: bytes, upload_id_marker: str) -> bool:
-    """Whether a page that ended at the markers has shown this upload."""
-    if not marker:
-        return False
-    return key < marker or (
-        key == marker and (not upload_id_marker or upload_id <= upload_id_marker)
-    )
 
 
 # --- complete ---------------------------------------------------------------------
@@ -332,8 +282,10 @@ class CompleteUpload:
         parts: Sequence[CompletedPart],
         conditions: Conditions,
         checksums: Sequence[Checksum],
+        customer_key: bytes = b"",
     ) -> None:
         self._core, self._bucket, self._key = core, bucket, encode_key(key)
+        self._customer_key = customer_key
         self._upload = decode_upload_id(upload_id)
         self._parts = check_order(parts)
         self._conditions, self._checksums = conditions, checksums
@@ -359,6 +311,8 @@ class CompleteUpload:
         flags = null_flag(bucket)
         self.has_versions = has_versions(bucket)
         upload = schema.decode_upload(schema.row_body(row))
+        if self._customer_key:  # it need not come: no bytes are read or written
+            encryption.check_customer_key(upload.seal, self._customer_key)
         body = self._object_body(bucket, flags, upload, parts, decision.now_ms)
         if body.size_bytes > MAX_OBJECT_BYTES:
             raise EntityTooLargeError(body.size_bytes, MAX_OBJECT_BYTES)
@@ -449,7 +403,7 @@ def manifests_of(parts: Iterable[PartBody]) -> list[ManifestBody]:
         if not manifests or len(manifests[-1].parts) == _PARTS_A_MANIFEST:
             manifests.append(ManifestBody(position, []))
         entry = ManifestPart(
-            part.part_number, part.size_bytes, part.etag, part.checksums, part.extents
+            part.part_number, part.size_bytes, part.etag, part.checksums, part.extents, part.salt
         )
         manifests[-1].parts.append(entry)
         position += part.size_bytes
@@ -464,10 +418,13 @@ def complete(
     parts: Sequence[CompletedPart],
     conditions: Conditions,
     checksums: Sequence[Checksum],
+    customer_key: bytes,
 ) -> ObjectInfo:
     """See `ObjectStore.complete_upload`."""
     try:
-        operation = CompleteUpload(core, bucket, key, upload_id, parts, conditions, checksums)
+        operation = CompleteUpload(
+            core, bucket, key, upload_id, parts, conditions, checksums, customer_key
+        )
         record = core.commit(operation)[0]
         return info_of(bucket, record, has_versions=operation.has_versions)
     except NoSuchUploadError:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO, TypeAlias
 
 from blockdev import Buffer
-from objstore.engine import buckets, delete, get, listing, object_parts, put
+from objstore.engine import body_stream, buckets, delete, get, listing, object_parts, put
 from objstore.engine.calls import Calls
 from objstore.engine.put import PutStream
 from objstore.engine.reader import ObjectReader
@@ -43,12 +43,18 @@ class ObjectCalls(Calls):
         attributes: ObjectAttributes = DEFAULT_ATTRIBUTES,
         conditions: Conditions = NO_CONDITIONS,
         checksums: tuple[Checksum, ...] = (),
+        customer_key: bytes = b"",
     ) -> ObjectInfo:
         """Store an object, durably; it replaces the one that has its key.
+
+        It is encrypted as ``attributes.encryption`` says, or else as the bucket does by
+        default; see docs/encryption.md.
 
         Args:
             data: bytes, a binary file, or pieces; anything large is streamed.
             checksums: digests that the caller has verified, to be kept and returned.
+            customer_key: 32 bytes of a key of the caller's own (SSE-C), which is not kept:
+                whoever reads the object has to bring it.
 
         Raises:
             NoSuchBucketError: and the store was opened with ``create_buckets=False``.
@@ -56,6 +62,10 @@ class ObjectCalls(Calls):
             PreconditionFailedError: `conditions` do not hold; NoSuchKeyError if there
                 is no object for ``if_match`` to match.
             EntityTooLargeError: over 5 GiB in one piece.
+            InvalidArgumentError: there is no such encryption, or the customer's key does not
+                go with it.
+            KeyNotFoundError, KeyDisabledError, KeyStateError, KeyServiceError: the key cannot
+                be used.
         """
         core = self._open_core()
         if isinstance(data, str):
@@ -67,7 +77,7 @@ class ObjectCalls(Calls):
             assert isinstance(data, (bytes, bytearray, memoryview))
             body = bytes(data)  # a copy of what the caller may change; free for bytes
             operation = put.small_put(
-                core, bucket, key, body, attributes, conditions, checksums, None
+                core, bucket, key, body, attributes, conditions, checksums, None, customer_key
             )
             try:
                 records = core.commit(operation)
@@ -79,10 +89,15 @@ class ObjectCalls(Calls):
             return put.put_info(operation, records[0])
         buckets.ensure(core, bucket, key)
         with self.open_put(
-            bucket, key, size_bytes=size_bytes, attributes=attributes, conditions=conditions
+            bucket,
+            key,
+            size_bytes=size_bytes,
+            attributes=attributes,
+            conditions=conditions,
+            customer_key=customer_key,
         ) as stream:
-            for block in put.blocks_of(data, core.config.io_bytes):
-                stream.write(block, put.keep)
+            for block in body_stream.blocks_of(data, core.config.io_bytes):
+                stream.write(block, body_stream.keep)
             return stream.commit(checksums=checksums)
 
     def submit_put(
@@ -96,6 +111,7 @@ class ObjectCalls(Calls):
         conditions: Conditions = NO_CONDITIONS,
         checksums: tuple[Checksum, ...] = (),
         md5: bytes | None = None,
+        customer_key: bytes = b"",
         hold: bool = False,
     ) -> None:
         """As `put`, in the background, for a body of at most ``config.log_inline_bytes``.
@@ -109,7 +125,9 @@ class ObjectCalls(Calls):
             StoreUnavailableError: too many writes are waiting, or the store is closed.
         """
         core = self._open_core()
-        operation = put.small_put(core, bucket, key, body, attributes, conditions, checksums, md5)
+        operation = put.small_put(
+            core, bucket, key, body, attributes, conditions, checksums, md5, customer_key
+        )
         core.submit(operation, lambda records: put.put_info(operation, records[0]), done, hold)
 
     def submit_delete(
@@ -164,8 +182,11 @@ class ObjectCalls(Calls):
         attributes: ObjectAttributes = DEFAULT_ATTRIBUTES,
         conditions: Conditions = NO_CONDITIONS,
         hashers: Sequence[Callable[[Buffer], object]] = (),
+        customer_key: bytes = b"",
     ) -> PutStream:
         """Begin a put whose bytes come piece by piece; nothing shows before its commit.
+
+        How it is encrypted is decided now.
 
         Args:
             size_bytes: how many will come, if known; it saves space and is checked.
@@ -173,7 +194,9 @@ class ObjectCalls(Calls):
         """
         core = self._open_core()
         buckets.ensure(core, bucket, key)
-        return PutStream(core, bucket, key, size_bytes, attributes, conditions, hashers)
+        return PutStream(
+            core, bucket, key, size_bytes, attributes, conditions, hashers, customer_key
+        )
 
     def head(
         self,
@@ -183,6 +206,7 @@ class ObjectCalls(Calls):
         version_id: str = "",
         part_number: int = 0,
         conditions: Conditions = NO_CONDITIONS,
+        customer_key: bytes = b"",
     ) -> ObjectInfo:
         """What is known of an object, or of one version of it.
 
@@ -194,11 +218,15 @@ class ObjectCalls(Calls):
             NoSuchPartError: the object has no such part.
             IsDeleteMarkerError: the version is a delete marker.
             PreconditionFailedError, NotModifiedError: as the conditions say.
+            CustomerKeyMissingError, CustomerKeyMismatchError, CustomerKeyUnexpectedError: the
+                object was written with another customer's key, or with none.
         """
         core = self._open_core()
         if part_number:
-            return object_parts.head_part(core, bucket, key, part_number, conditions, version_id)
-        return get.head(core, bucket, key, conditions, version_id)
+            return object_parts.head_part(
+                core, bucket, key, part_number, conditions, version_id, customer_key
+            )
+        return get.head(core, bucket, key, conditions, version_id, customer_key)
 
     def get(
         self,
@@ -209,6 +237,7 @@ class ObjectCalls(Calls):
         version_id: str = "",
         part_number: int = 0,
         conditions: Conditions = NO_CONDITIONS,
+        customer_key: bytes = b"",
     ) -> ObjectReader:
         """Open an object, or a range of it, for reading; close the reader.
 
@@ -224,13 +253,19 @@ class ObjectCalls(Calls):
             InvalidRangeError: the range starts past the end.
             PreconditionFailedError, NotModifiedError: as the conditions say.
             CorruptionError: now or while reading: bytes do not match their checksum.
+            CustomerKeyMissingError, CustomerKeyMismatchError, CustomerKeyUnexpectedError: the
+                object was written with another customer's key, or with none.
+            KeyDisabledError, KeyNotFoundError, KeyStateError, KeyServiceError: its key cannot
+                be used.
         """
         core = self._open_core()
         if part_number:
             if byte_range is not None:
                 raise InvalidArgumentError("a range or a part number, not both", "partNumber")
-            return object_parts.get_part(core, bucket, key, part_number, conditions, version_id)
-        return get.get(core, bucket, key, byte_range, conditions, version_id)
+            return object_parts.get_part(
+                core, bucket, key, part_number, conditions, version_id, customer_key
+            )
+        return get.get(core, bucket, key, byte_range, conditions, version_id, customer_key)
 
     def list_object_parts(
         self,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from objstore.engine import rows
+from objstore.engine import encryption, rows
 from objstore.engine.apply import manifest_body
 from objstore.engine.conditions import check_read
 from objstore.engine.core import Core
@@ -84,11 +84,17 @@ def part_at(core: Core, bucket: str, key: str, start_byte: int, version_id: str)
 
 
 def head_part(
-    core: Core, bucket: str, key: str, number: int, conditions: Conditions, version_id: str
+    core: Core,
+    bucket: str,
+    key: str,
+    number: int,
+    conditions: Conditions,
+    version_id: str,
+    customer_key: bytes,
 ) -> ObjectInfo:
     """`ObjectStore.head` of a part."""
     with core.index.read() as txn:
-        head, info = _find(core, txn, bucket, key, version_id)
+        head, info = _find(core, txn, bucket, key, version_id, customer_key)
         if conditions:
             check_read(conditions, info)
         part = _part(txn, head, info, number)
@@ -96,25 +102,33 @@ def head_part(
 
 
 def get_part(
-    core: Core, bucket: str, key: str, number: int, conditions: Conditions, version_id: str
+    core: Core,
+    bucket: str,
+    key: str,
+    number: int,
+    conditions: Conditions,
+    version_id: str,
+    customer_key: bytes,
 ) -> ObjectReader:
     """`ObjectStore.get` of a part."""
     while True:
-        info = head_part(core, bucket, key, number, conditions, version_id)
+        info = head_part(core, bucket, key, number, conditions, version_id, customer_key)
         part = info.part
         assert part is not None
         if not part.size_bytes:
             return ObjectReader(core, info, part.start_byte, 0, bytearray())
         wanted = ByteRange(part.start_byte, part.start_byte + part.size_bytes - 1)
-        reader = _open(core, info, wanted, version_id)
+        reader = _open(core, info, wanted, version_id, customer_key)
         if reader is not None:
             return reader
 
 
-def _open(core: Core, info: ObjectInfo, wanted: ByteRange, version_id: str) -> ObjectReader | None:
+def _open(
+    core: Core, info: ObjectInfo, wanted: ByteRange, version_id: str, customer_key: bytes
+) -> ObjectReader | None:
     """A reader of what was looked up; None if the object has been replaced since."""
     try:
-        reader = get(core, info.bucket, info.key, wanted, NO_CONDITIONS, version_id)
+        reader = get(core, info.bucket, info.key, wanted, NO_CONDITIONS, version_id, customer_key)
     except InvalidRangeError:  # what is there now is shorter
         return None
     if reader.info.version_seq != info.version_seq:
@@ -125,11 +139,19 @@ def _open(core: Core, info: ObjectInfo, wanted: ByteRange, version_id: str) -> O
 
 
 def _find(
-    core: Core, txn: ReadTransaction, bucket: str, key: str, version_id: str
+    core: Core,
+    txn: ReadTransaction,
+    bucket: str,
+    key: str,
+    version_id: str,
+    customer_key: bytes | None = None,
 ) -> tuple[Head, ObjectInfo]:
+    """The object; `customer_key`: that of its reader, None where no bytes are read."""
     row, has_versions = find(core, txn, bucket, key, version_id)
     head = schema.unpack_head(row)
     body = schema.decode_version(schema.row_body(row))
+    if customer_key is not None:
+        encryption.check_customer_key(body.seal, customer_key)
     return head, rows.object_info(bucket, key, head, body, has_versions=has_versions)
 
 

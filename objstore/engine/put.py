@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
@@ -14,17 +12,15 @@ from blockdev import Buffer
 from objstore import hashing
 from objstore.config import MAX_PUT_BYTES
 from objstore.engine import encryption, rows
+from objstore.engine.body_stream import BodyStream
 from objstore.engine.conditions import check_write
 from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.encryption import SEAL_BOUND_BYTES
-from objstore.engine.extent_writer import ExtentWriter
 from objstore.engine.frames import stored_size
-from objstore.engine.hash_queue import HashQueue, Use
 from objstore.engine.locks import new_lock
-from objstore.engine.operation import Decision, Operation
+from objstore.engine.operation import Decision
 from objstore.engine.space import FOR_WRITES
 from objstore.engine.versions import has_versions, null_flag, stored_id, version_id
-from objstore.errors import EntityTooLargeError, IncompleteBodyError, InvalidArgumentError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.schema import (
@@ -129,14 +125,14 @@ class PutObject:
 
     `is_resolved`: how the bytes are encrypted has been decided, and done: `seal` says it.
     Otherwise the writer's wish and the bucket's setting decide it in the commit; only a
-    payload can still be encrypted then.
+    payload can still be encrypted then.  `etag`: the bytes' MD5, unless that was decided.
     """
 
     core: Core
     bucket: str
     key: bytes
     size_bytes: int
-    md5: bytes
+    etag: bytes
     attributes: ObjectAttributes
     conditions: Conditions
     checksums: Sequence[Checksum]
@@ -201,14 +197,14 @@ class PutObject:
             wanted = encryption.wanted_of(bucket, asked, self.customer_key)
             if wanted:
                 return self._sealed(wanted)
-        return _Stored(self.md5, self.payload, self.payload_xxh3, self.seal)
+        return _Stored(self.etag, self.payload, self.payload_xxh3, self.seal)
 
     def _sealed(self, wanted: Encryption) -> _Stored:
         assert not self.extents, "streamed bytes are encrypted as they come"
         core = self.core
         seal, stream_key = encryption.make_stream_seal(core, wanted, self.customer_key)
         payload = encryption.sealed(stream_key, self.payload)
-        etag = encryption.etag_of(core, seal, self.md5)
+        etag = encryption.etag_of(core, seal, self.etag)
         return _Stored(etag, payload, xxh3_64_intdigest(payload) if payload else 0, seal)
 
 
@@ -270,181 +266,6 @@ def small_put(
     )
 
 
-def blocks_of(data: Buffer | BinaryIO | Iterable[Buffer], io_bytes: int) -> Iterator[Buffer]:
-    """`data` in pieces of about `io_bytes`, whatever form it came in."""
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), io_bytes):
-            yield view[start : start + io_bytes]
-        return
-    read = getattr(data, "read", None)
-    if read is not None:
-        while block := read(io_bytes):
-            yield block
-        return
-    gathered = bytearray()
-    if not isinstance(data, Iterable):
-        raise InvalidArgumentError(
-            f"bytes, a binary file or an iterable of bytes, not {type(data).__name__}", "data"
-        )
-    for piece in data:
-        gathered += piece
-        if len(gathered) >= io_bytes:
-            yield gathered
-            gathered = bytearray()
-    if gathered:
-        yield gathered
-
-
-def keep() -> None:
-    """The `done` of `BodyStream.write` for callers that leave their blocks alone."""
-
-
-class BodyStream:
-    """Bytes on their way in: kept while they are few, streamed to extents when more.
-
-    The MD5 takes longer than all the rest, and is computed on another thread, which may
-    fall behind by a few blocks; other digests are computed on this one, between the writes.
-    Subclasses say what is committed.
-    """
-
-    limit_bytes = MAX_PUT_BYTES
-
-    def __init__(
-        self,
-        core: Core,
-        size_bytes: int | None,
-        hashers: Sequence[Callable[[Buffer], object]],
-        inline_bytes: int,
-    ) -> None:
-        self._check_limit(size_bytes or 0)
-        self._core = core
-        self._declared_bytes = size_bytes
-        self._inline_bytes = inline_bytes
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._md5_queue: HashQueue | None = None
-        self._hashers = hashers
-        self._head: bytearray | None = bytearray()
-        self._writer: ExtentWriter | None = None
-        self._is_finished = False
-        self._is_settled = False
-        self._is_doubtful = False
-        self.size_bytes = 0
-
-    @property
-    def md5(self) -> bytes:
-        """MD5 of the bytes, 16 bytes; after `finish`."""
-        return self._md5.digest()
-
-    def write(self, data: Buffer, done: Callable[[], object] | None = None) -> None:
-        """Append `data`; blocks of `config.io_bytes` are the fast ones.
-
-        Without `done`, the caller may change `data` on return.  With it, only once `done`
-        was called: on any thread, once, whether or not this raises.
-
-        Raises:
-            EntityTooLargeError: more than an object or part may have.
-            IncompleteBodyError: more than was declared.
-            StoreFullError: no space.
-        """
-        use = Use(done)
-        try:
-            view = memoryview(data).cast("B")
-            if len(view):
-                self._append(view, use)
-        finally:
-            use.end()
-            if done is None and self._md5_queue is not None:
-                self._md5_queue.join()
-
-    def _append(self, view: memoryview, use: Use) -> None:
-        self._check_limit(self.size_bytes + len(view))
-        if self._declared_bytes is not None and self.size_bytes + len(view) > self._declared_bytes:
-            raise IncompleteBodyError(f"more than the {self._declared_bytes} bytes declared")
-        self.size_bytes += len(view)
-        if self._head is not None:
-            if len(self._head) + len(view) <= self._inline_bytes:
-                self._head += view
-                return
-            head, self._head = self._head, None
-            self._writer = ExtentWriter(self._core, self._declared_bytes)
-            if head:
-                self._store(memoryview(head), Use(None))
-        self._store(view, use)
-
-    def _store(self, view: memoryview, use: Use) -> None:
-        assert self._writer is not None
-        if self._md5_queue is None:
-            core = self._core
-            self._md5_queue = HashQueue(
-                core.hash_pool(), self._md5.update, core.config.md5_queue_blocks
-            )
-        self._md5_queue.put(view, use)
-        self._writer.write(view)
-        for hasher in self._hashers:
-            hasher(view)
-
-    def finish(self) -> None:
-        """All bytes have come: digests are complete, streamed bytes durable.  Idempotent.
-
-        Raises:
-            IncompleteBodyError: fewer than were declared.
-        """
-        if self._is_finished:
-            return
-        if self._declared_bytes is not None and self.size_bytes != self._declared_bytes:
-            raise IncompleteBodyError(
-                f"{self.size_bytes} bytes came of the {self._declared_bytes} declared"
-            )
-        if self._head is not None:
-            for hasher in (self._md5.update, *self._hashers):
-                hasher(self._head)
-        else:
-            assert self._writer is not None
-            assert self._md5_queue is not None
-            self._writer.finish()
-            # While the last blocks are hashed.
-            self._core.flush()
-            self._md5_queue.join()
-        self._is_finished = True
-
-    def _durable_extents(self) -> list[Extent]:
-        """The extents that the streamed bytes lie in; `finish` has made them durable."""
-        assert self._is_finished
-        return self._writer.extents if self._writer is not None else []
-
-    def _commit(self, operation: Operation) -> Record:
-        """Commit the one record of `operation`, which refers to the bytes."""
-        self._is_doubtful = True
-        (record,) = self._core.commit(operation)
-        self._is_doubtful = False
-        return record
-
-    def abort(self) -> None:
-        """Give the bytes up; idempotent, and nothing after a commit."""
-        if not self._is_settled:
-            self._is_settled = True
-            if self._md5_queue is not None:
-                self._md5_queue.join()
-            if self._writer is not None:
-                self._writer.settle(is_doubtful=self._is_doubtful)
-
-    def _check_limit(self, size_bytes: int) -> None:
-        if size_bytes > self.limit_bytes:
-            raise EntityTooLargeError(size_bytes, self.limit_bytes)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.abort()
-
-
 class PutStream(BodyStream):
     """A put under way; see `ObjectStore.open_put`."""
 
@@ -459,12 +280,18 @@ class PutStream(BodyStream):
         attributes: ObjectAttributes,
         conditions: Conditions,
         hashers: Sequence[Callable[[Buffer], object]],
+        customer_key: bytes = b"",
     ) -> None:
-        super().__init__(core, size_bytes, hashers, core.config.log_inline_bytes)
         self._bucket, self._key = bucket, encode_key(key)
         self._attributes, self._conditions = attributes, conditions
         with core.index.read() as txn:
-            core.bucket(txn, bucket)
+            found = core.bucket(txn, bucket)
+        wanted = encryption.wanted_of(found, attributes.encryption, customer_key)
+        self._object_seal, stream_key = None, None
+        if wanted:
+            self._object_seal, stream_key = encryption.make_stream_seal(core, wanted, customer_key)
+        inline_bytes = core.config.log_inline_bytes
+        super().__init__(core, size_bytes, hashers, inline_bytes, stream_key)
 
     def commit(self, *, checksums: tuple[Checksum, ...] = ()) -> ObjectInfo:
         """Make the object current; durable on return.
@@ -475,19 +302,21 @@ class PutStream(BodyStream):
         """
         try:
             self.finish()
-            payload = self._head or b""
+            payload = self._payload()
             operation = PutObject(
                 self._core,
                 self._bucket,
                 self._key,
                 self.size_bytes,
-                self.md5,
+                encryption.etag_of(self._core, self._object_seal, self.md5),
                 self._attributes,
                 self._conditions,
                 checksums,
                 payload,
                 xxh3_64_intdigest(payload) if payload else 0,
                 self._durable_extents(),
+                seal=self._object_seal,
+                is_resolved=True,
             )
             record = self._commit(operation)
         finally:

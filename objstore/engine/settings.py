@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from objstore.engine import locks
+from objstore.engine import encryption, locks
 from objstore.engine.core import Core
 from objstore.engine.operation import Decision
 from objstore.engine.space import FOR_WRITES
@@ -21,7 +21,7 @@ from objstore.index import schema
 from objstore.index.schema import BucketBody
 from objstore.log import format as log
 from objstore.log.format import Record
-from objstore.model import DefaultRetention
+from objstore.model import DefaultRetention, Encryption
 
 _BODY_BOUND_BYTES = 1024
 
@@ -58,7 +58,7 @@ def held_bytes(settings: Settings) -> int:
 
 def check_name(name: str) -> None:
     """Raises `InvalidArgumentError` where a setting is not to be made by its name."""
-    if name in (VERSIONING, locks.OBJECT_LOCK):
+    if name in (VERSIONING, locks.OBJECT_LOCK, encryption.SETTING):
         raise InvalidArgumentError(f"{name!r} has a method of its own", "name", name)
 
 
@@ -108,6 +108,24 @@ def set_versioning(core: Core, bucket: str, status: str) -> None:
         settings[VERSIONING] = value
 
     core.commit(ChangeSettings(core, bucket, apply, 64))
+
+
+def default_encryption(core: Core, bucket: str) -> Encryption:
+    """See `ObjectStore.bucket_encryption`."""
+    return encryption.default_of(read(core, bucket))
+
+
+def set_default_encryption(core: Core, bucket: str, default: Encryption) -> None:
+    """See `ObjectStore.set_bucket_encryption`."""
+    encoded = encryption.encode_default(default)
+
+    def apply(settings: Settings) -> None:
+        if encoded is None:
+            settings.pop(encryption.SETTING, None)
+        else:
+            settings[encryption.SETTING] = encoded
+
+    core.commit(ChangeSettings(core, bucket, apply, len(encoded or b"") + 64))
 
 
 def object_lock(core: Core, bucket: str) -> DefaultRetention:
