@@ -46,6 +46,7 @@ class WritableStore(Protocol):
         checksums: tuple[Checksum, ...],
         md5: bytes | None,
         hold: bool,
+        customer_key: bytes,
     ) -> None: ...
 
     @property
@@ -62,6 +63,7 @@ class WritableStore(Protocol):
         attributes: ObjectAttributes,
         conditions: Conditions,
         hashers: Sequence[Callable[[Buffer], object]],
+        customer_key: bytes,
     ) -> Stream: ...
 
     def open_part(
@@ -73,6 +75,7 @@ class WritableStore(Protocol):
         *,
         size_bytes: int | None,
         hashers: Sequence[Callable[[Buffer], object]],
+        customer_key: bytes,
     ) -> Stream: ...
 
 
@@ -235,6 +238,7 @@ class Bodies:
             conditions=plan.conditions,
             checksums=checksums,
             md5=md5,
+            customer_key=plan.customer_key,
         )
         return await self.gather.run(lambda done, hold: submit(done, hold=hold))
 
@@ -297,6 +301,7 @@ class Bodies:
                     plan.part_number,
                     size_bytes=plan.size_bytes,
                     hashers=hashers,
+                    customer_key=plan.customer_key,
                 )
             return self._store.open_put(
                 plan.bucket,
@@ -305,6 +310,7 @@ class Bodies:
                 attributes=plan.attributes,
                 conditions=plan.conditions,
                 hashers=hashers,
+                customer_key=plan.customer_key,
             )
 
         return open_stream

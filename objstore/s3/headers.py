@@ -6,6 +6,8 @@ from functools import lru_cache
 
 from objstore.config import MAX_USER_METADATA_BYTES
 from objstore.model import NO_CONDITIONS, ByteRange, Conditions, ObjectAttributes
+from objstore.s3.encryption import HEADERS as ENCRYPTION_HEADERS
+from objstore.s3.encryption import wanted_encryption
 from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument
 from objstore.s3.formats import parse_http_date
 from objstore.s3.http import Request
@@ -48,7 +50,9 @@ _ETAG_STRIP = ' \t"'
 
 
 # Without any of these, and without user metadata, an object has no attributes of its own.
-_ATTRIBUTE_HEADERS = frozenset((*STORED_HEADERS, b"x-amz-tagging", b"x-amz-storage-class"))
+_ATTRIBUTE_HEADERS = ENCRYPTION_HEADERS.union(
+    (*STORED_HEADERS, b"x-amz-tagging", b"x-amz-storage-class")
+)
 _WRITE_CONDITIONS = frozenset(
     (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since")
 )
@@ -75,6 +79,7 @@ def attributes(request: Request, owner: str) -> ObjectAttributes:
         tags=parse_tagging_header(tagging) if tagging else {},
         storage_class=storage_class(request),
         owner=owner,
+        encryption=wanted_encryption(request),
     )
 
 

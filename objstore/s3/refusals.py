@@ -6,6 +6,7 @@ it.  So each such header is either honoured or refused.
 
 from __future__ import annotations
 
+from objstore.s3.encryption import ALL_HEADERS
 from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument
 from objstore.s3.http import Request
 from objstore.s3.operation import Operation
@@ -13,16 +14,6 @@ from objstore.s3.operation import Operation
 # Functions that are not offered, on whatever operation they are asked for.
 _NOT_OFFERED = frozenset(
     (
-        b"x-amz-server-side-encryption",
-        b"x-amz-server-side-encryption-aws-kms-key-id",
-        b"x-amz-server-side-encryption-context",
-        b"x-amz-server-side-encryption-bucket-key-enabled",
-        b"x-amz-server-side-encryption-customer-algorithm",
-        b"x-amz-server-side-encryption-customer-key",
-        b"x-amz-server-side-encryption-customer-key-md5",
-        b"x-amz-copy-source-server-side-encryption-customer-algorithm",
-        b"x-amz-copy-source-server-side-encryption-customer-key",
-        b"x-amz-copy-source-server-side-encryption-customer-key-md5",
         b"x-amz-object-lock-mode",
         b"x-amz-object-lock-retain-until-date",
         b"x-amz-object-lock-legal-hold",
@@ -67,6 +58,7 @@ _BUCKET_SETTINGS = {
 # A request without any of these needs no closer look.
 SUSPECT_HEADERS = (
     _NOT_OFFERED
+    | ALL_HEADERS
     | _GRANTS
     | _BUCKET_SETTINGS.keys()
     | {

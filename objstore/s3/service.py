@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from objstore.s3.authentication import authenticate, check_owner
+from objstore.s3.encryption_checks import check_operation as check_encryption
 from objstore.s3.errors import S3Error
 from objstore.s3.http import Context, Request
 from objstore.s3.operation import Operation
@@ -27,4 +28,5 @@ def prepare(ctx: Context, request: Request) -> Operation:
         check_headers(operation, request)
         if operation.name != "CreateBucket" and request.bucket:
             check_owner(ctx, request.bucket, request.header(b"x-amz-expected-bucket-owner"))
+        check_encryption(ctx, operation.name, request)
     return operation

@@ -165,6 +165,8 @@ class Store(Protocol):
         source_conditions: Conditions = ...,
         checksum_algorithms: Sequence[str] = ...,
         new_digest: Callable[[str], Any] | None = ...,
+        customer_key: bytes = ...,
+        source_customer_key: bytes = ...,
     ) -> PartInfo: ...
     def list(
         self,

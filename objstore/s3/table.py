@@ -12,6 +12,7 @@ from typing import Any
 from objstore.s3.operation import Kind, Level, Operation
 from objstore.s3.operations import (
     attributes,
+    bucket_encryption,
     buckets,
     copy,
     delete,
@@ -114,6 +115,7 @@ def _offered() -> list[Operation]:
             handler=listing.list_objects_v2,
         ),
         *_tagging(),
+        *_encryption(),
         _row("DeleteObjects", "POST", "bucket", "delete", handler=delete.delete_objects),
         _row("GetObject", "GET", "object", params=_READ, kind="read", handler=get.get_object),
         _row("HeadObject", "HEAD", "object", params=_READ, kind="read", handler=get.head_object),
@@ -209,6 +211,17 @@ def _tagging() -> list[Operation]:
     return rows
 
 
+def _encryption() -> list[Operation]:
+    return [
+        _row(f"{verb}BucketEncryption", method, "bucket", "encryption", handler=handler)
+        for verb, method, handler in (
+            ("Get", "GET", bucket_encryption.get_encryption),
+            ("Put", "PUT", bucket_encryption.put_encryption),
+            ("Delete", "DELETE", bucket_encryption.delete_encryption),
+        )
+    ]
+
+
 # Sub-resources of a bucket: name, and the methods with the operation each selects.
 _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
     "abac": {"GET": "GetBucketAbac", "PUT": "PutBucketAbac"},
@@ -218,11 +231,6 @@ _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
     },
     "acl": {"GET": "GetBucketAcl", "PUT": "PutBucketAcl"},
     "cors": {"GET": "GetBucketCors", "PUT": "PutBucketCors", "DELETE": "DeleteBucketCors"},
-    "encryption": {
-        "GET": "GetBucketEncryption",
-        "PUT": "PutBucketEncryption",
-        "DELETE": "DeleteBucketEncryption",
-    },
     "lifecycle": {
         "GET": "GetBucketLifecycleConfiguration",
         "PUT": "PutBucketLifecycleConfiguration",

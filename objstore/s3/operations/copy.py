@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from objstore.config import MAX_COPY_BYTES, MAX_PART_BYTES
 from objstore.errors import (
+    CustomerKeyError,
     IsDeleteMarkerError,
     NoSuchBucketError,
     NoSuchKeyError,
@@ -33,6 +34,7 @@ from objstore.s3.checksums import (
     full_object,
     new_hasher,
 )
+from objstore.s3.encryption_checks import check_part
 from objstore.s3.errors import S3Error, invalid_argument, invalid_request, not_implemented
 from objstore.s3.formats import iso_date
 from objstore.s3.headers import (
@@ -54,11 +56,15 @@ _PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What x-amz-copy-source names; without a version id, the current version."""
+    """What x-amz-copy-source names; without a version id, the current version.
+
+    `customer_key`: of SSE-C, 32 bytes; empty for none.
+    """
 
     bucket: str
     key: str
     version_id: str = ""
+    customer_key: bytes = field(default=b"", repr=False)
 
 
 def parse_source(value: str) -> Source:
@@ -103,6 +109,8 @@ def copy_object(ctx: Context, request: Request, body: bytes) -> Response:
                 source_conditions=Conditions(if_match=(info.etag,)),
                 conditions=conditions,
                 checksums=_checksums(ctx, request, pinned, info),
+                customer_key=encryption.customer_key(request),
+                source_customer_key=source.customer_key,
             )
         except (PreconditionFailedError, NoSuchVersionError):
             # either the condition on the target, or the source has changed under us
@@ -122,7 +130,7 @@ def _pinned(source: Source, info: ObjectInfo) -> Source:
     """The very version that was looked at, where versions have ids of their own."""
     if info.version_id == versions.NULL:
         return source
-    return Source(source.bucket, source.key, info.version_id)
+    return replace(source, version_id=info.version_id)
 
 
 def _result(
@@ -146,6 +154,7 @@ def _source_headers(info: ObjectInfo) -> Headers:
 
 def _source(ctx: Context, request: Request) -> Source:
     source = parse_source(request.header(b"x-amz-copy-source") or "")
+    source = replace(source, customer_key=encryption.customer_key(request, encryption.COPY_SOURCE))
     expected = request.header(b"x-amz-source-expected-bucket-owner")
     try:
         check_owner(ctx, source.bucket, expected)
@@ -159,7 +168,11 @@ def _head_source(ctx: Context, request: Request, source: Source) -> ObjectInfo:
     conditions = read_conditions(request, _PREFIX)
     try:
         return ctx.store.head(
-            source.bucket, source.key, version_id=source.version_id, conditions=conditions
+            source.bucket,
+            source.key,
+            version_id=source.version_id,
+            conditions=conditions,
+            customer_key=source.customer_key,
         )
     except NoSuchBucketError:
         raise S3Error("NoSuchBucket", extra={"BucketName": source.bucket}) from None
@@ -208,9 +221,10 @@ def _is_target(ctx: Context, request: Request, source: Source, info: ObjectInfo)
     if not source.version_id:
         return True
     try:
-        return ctx.store.head(source.bucket, source.key).version_id == info.version_id
-    except NoSuchKeyError:  # a delete marker is current
+        current = ctx.store.head(source.bucket, source.key, customer_key=source.customer_key)
+    except (NoSuchKeyError, CustomerKeyError):  # a delete marker, or what has another key
         return False
+    return current.version_id == info.version_id
 
 
 def _too_large() -> S3Error:
@@ -291,6 +305,7 @@ def _computed(ctx: Context, source: Source, info: ObjectInfo, algorithm: str) ->
         source.key,
         version_id=source.version_id,
         conditions=Conditions(if_match=(info.etag,)),
+        customer_key=source.customer_key,
     )
     try:
         while piece := reader.next():
@@ -305,6 +320,8 @@ def upload_part_copy(ctx: Context, request: Request, body: bytes) -> Response:
     number = part_number(request)
     upload_id = request.query_value("uploadId") or ""
     upload = ctx.store.head_upload(request.bucket, request.key, upload_id)
+    key = encryption.customer_key(request)
+    check_part(upload, key)
     source = _source(ctx, request)
     info = _head_source(ctx, request, source)
     part = ctx.store.copy_part(
@@ -319,12 +336,15 @@ def upload_part_copy(ctx: Context, request: Request, body: bytes) -> Response:
         source_conditions=Conditions(if_match=(info.etag,)),
         checksum_algorithms=_part_algorithms(upload),
         new_digest=new_hasher,
+        customer_key=key,
+        source_customer_key=source.customer_key,
     )
     # Of an upload that names no algorithm S3 says no checksum, though it has one.
     response = _result(
         "CopyPartResult", part, part.checksums if upload.checksum_algorithm else (), None
     )
     response.headers += _source_headers(info)
+    response.headers += encryption.encryption_headers(upload.attributes.encryption)
     return response
 
 

@@ -10,6 +10,7 @@ from objstore.config import MAX_PARTS
 from objstore.errors import InvalidRangeError, NotFoundError
 from objstore.model import (
     NO_CONDITIONS,
+    NO_ENCRYPTION,
     NO_LOCK,
     ByteRange,
     Checksum,
@@ -20,6 +21,7 @@ from objstore.model import (
 from objstore.s3 import versions
 from objstore.s3.checksums import COMPOSITE
 from objstore.s3.digests import HEADERS as CHECKSUM_HEADERS
+from objstore.s3.encryption import customer_key, encryption_headers
 from objstore.s3.errors import S3Error, invalid_argument
 from objstore.s3.formats import http_date
 from objstore.s3.headers import (
@@ -52,7 +54,13 @@ def get_object(ctx: Context, request: Request) -> Response:
     wanted = byte_range(request.header(b"range"))
     if request.query or b"if-range" in request.header_map:
         return _get_by_query(ctx, request, wanted, conditions)
-    reader = ctx.store.get(request.bucket, request.key, byte_range=wanted, conditions=conditions)
+    reader = ctx.store.get(
+        request.bucket,
+        request.key,
+        byte_range=wanted,
+        conditions=conditions,
+        customer_key=customer_key(request),
+    )
     try:
         return _found(ctx, request, reader, partial=wanted is not None)
     except BaseException:
@@ -125,6 +133,7 @@ def _get_by_query(
         version_id=version_id,
         part_number=part_number(request, wanted),
         conditions=conditions,
+        customer_key=customer_key(request),
     )
     try:
         response = _found(ctx, request, reader, partial=wanted is not None)
@@ -147,6 +156,7 @@ def head_object(ctx: Context, request: Request) -> Response:
         version_id=version_id,
         part_number=part_number(request, wanted),
         conditions=conditions,
+        customer_key=customer_key(request),
     )
     response = _head_response(ctx, request, info, wanted)
     if request.query:
@@ -191,6 +201,8 @@ def object_headers(info: ObjectInfo, length_bytes: int) -> Headers:
         headers.append((b"x-amz-storage-class", stored.storage_class.encode("ascii")))
     if info.has_versions:
         headers += versions.version_headers(info)
+    if stored.encryption is not NO_ENCRYPTION:
+        headers += encryption_headers(stored.encryption)
     if stored.lock is not NO_LOCK:
         headers += lock_headers(info)
     return headers
@@ -294,7 +306,11 @@ def _if_range(
     if wanted is None or value is None:
         return wanted
     info = ctx.store.head(
-        request.bucket, request.key, version_id=version_id, conditions=NO_CONDITIONS
+        request.bucket,
+        request.key,
+        version_id=version_id,
+        conditions=NO_CONDITIONS,
+        customer_key=customer_key(request),
     )
     current = value.encode("latin-1", "replace") == http_date(info.modified_ms // 1000)
     return wanted if current or info.etag in etag_list(value) else None

@@ -43,6 +43,7 @@ def create_upload(ctx: Context, request: Request, body: bytes) -> Response:
         attributes=attributes(request, identity(request).id),
         checksum_algorithm=algorithm,
         checksum_type=checksum_type or "",
+        customer_key=customer_key(request),
     )
     response = xml.response(
         xml.document(
@@ -267,6 +268,7 @@ def complete_upload(ctx: Context, request: Request, body: bytes) -> Response:
         [CompletedPart(part.part_number, part.etag) for part in wanted],
         conditions=conditions,
         checksums=checksums,
+        customer_key=key,
     )
     checksum_type = info.checksums[0].type if info.checksums else None
     response = xml.response(
