@@ -104,8 +104,10 @@ def run_process(
     with contextlib.ExitStack() as stack:
         # What is entered later is left earlier: the store, its device, the region of that.
         stack.callback(regions.close)
+        keys = _key_service(settings)
+        stack.callback(keys.close)
         try:
-            opened, store = _open_store(stack, settings, regions)
+            opened, store = _open_store(stack, settings, regions, keys)
         except _NOT_OPENED as error:
             logger.error("cannot open the store in %s: %s", settings.data_dir, error)
             return EXIT_NOT_STARTED
@@ -114,11 +116,22 @@ def run_process(
             config = replace(settings.config, commits_on_loop=False)
             settings = replace(settings, config=config)
         stack.enter_context(_watched(opened))
-        return _serve_store(settings, store, regions, listener, handoff, on_ready, on_close)
+        return _serve_store(settings, store, regions, keys, listener, handoff, on_ready, on_close)
+
+
+def _key_service(settings: Settings) -> LocalKeyService:
+    """The keys of the store and of KMS's API; nothing is made before one is needed."""
+    return LocalKeyService(
+        settings.data_dir / FOLDER_NAME,
+        SystemClock(),
+        SystemEntropy(),
+        settings.root_key_file,
+        region=settings.region,
+    )
 
 
 def _open_store(
-    stack: contextlib.ExitStack, settings: Settings, regions: Regions
+    stack: contextlib.ExitStack, settings: Settings, regions: Regions, keys: LocalKeyService
 ) -> tuple[StoreDevice, ObjectStore]:
     """The store on its device, both closed with `stack`."""
     from objstore import ObjectStore
@@ -130,7 +143,11 @@ def _open_store(
     placement = settings.placement or place(settings.data_dir, None)
     opened = stack.enter_context(open_to_serve(placement, home, SystemEntropy(), settings.credits))
     store = ObjectStore.open(
-        settings.data_dir, config=opened.config(), device=opened.device, create_buckets=False
+        settings.data_dir,
+        config=opened.config(),
+        device=opened.device,
+        create_buckets=False,
+        key_service=keys,
     )
     stack.enter_context(store)
     if settings.snapshot_bucket:
@@ -173,6 +190,7 @@ def _serve_store(
     settings: Settings,
     store: ObjectStore,
     regions: Regions,
+    keys: LocalKeyService,
     listener: socket.socket | None,
     handoff: socket.socket | None,
     on_ready: Callable[[], None],
@@ -194,13 +212,6 @@ def _serve_store(
         process.settle()
         on_ready()
 
-    key_service = LocalKeyService(
-        settings.data_dir / FOLDER_NAME,
-        store.clock,
-        store.entropy,
-        settings.root_key_file,
-        region=settings.region,
-    )
     app = make_app(
         store,
         [root_credentials(settings.access_key, settings.secret_key)],
@@ -209,12 +220,11 @@ def _serve_store(
         base_domains=settings.base_domains,
         on_poisoned=stop_poisoned,
         regions=regions,
-        key_service=key_service,
+        key_service=keys,
     )
     state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
     server = FrontServer(app, state, handoff=handoff, on_ready=ready, on_close=on_close)
     server.run([listener] if listener is not None else [])
-    key_service.close()
     if is_poisoned:
         return EXIT_POISONED
     return 0 if server.started else EXIT_NOT_STARTED

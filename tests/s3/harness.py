@@ -177,7 +177,13 @@ class S3:
             raise IncompleteBodyError("the body is not as long as declared")
         checksums = plan.verify(compute((*plan.digests.algorithms, "MD5"), data), trailers)
         if plan.is_part:
-            part = self.store.open_part(plan.bucket, plan.key, plan.upload_id, plan.part_number)
+            part = self.store.open_part(
+                plan.bucket,
+                plan.key,
+                plan.upload_id,
+                plan.part_number,
+                customer_key=plan.customer_key,
+            )
             part.write(data)
             return plan.respond(part.commit(checksums=checksums))
         return plan.respond(self._submit(plan, data, checksums))
@@ -192,6 +198,7 @@ class S3:
                 attributes=plan.attributes,
                 conditions=plan.conditions,
                 checksums=checksums,
+                customer_key=plan.customer_key,
             )
         )
         return info

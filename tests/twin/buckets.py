@@ -13,8 +13,8 @@ from objstore.errors import (
     InvalidBucketNameError,
     NoSuchSettingError,
 )
-from objstore.model import BucketInfo, DefaultRetention
-from tests.twin import rules
+from objstore.model import BucketInfo, DefaultRetention, Encryption
+from tests.twin import encryption, rules
 from tests.twin.state import Bucket, State
 
 
@@ -86,6 +86,14 @@ class BucketCalls(State):
             raise BucketStateError("object lock needs versions")
         found.retention = default
 
+    def bucket_encryption(self, bucket: str) -> Encryption:
+        return self._bucket(bucket).encryption
+
+    def set_bucket_encryption(self, bucket: str, default: Encryption) -> None:
+        if default and (default.algorithm not in encryption.MANAGED or default.context):
+            raise InvalidArgumentError("no default", "SSEAlgorithm", default.algorithm)
+        self._bucket(bucket).encryption = default
+
     def bucket_setting(self, bucket: str, name: str) -> bytes:
         found = self._bucket(bucket)
         if name not in found.settings:
@@ -102,5 +110,5 @@ class BucketCalls(State):
 
 
 def _check_setting(name: str) -> None:
-    if name in ("versioning", "object-lock"):
+    if name in ("versioning", "object-lock", "encryption"):
         raise InvalidArgumentError(f"{name!r} has a method of its own", "name", name)

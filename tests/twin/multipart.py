@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import msgspec
 
 from objstore.errors import (
     EntityTooSmallError,
@@ -28,7 +29,7 @@ from objstore.model import (
     UploadInfo,
     UploadPage,
 )
-from tests.twin import rules
+from tests.twin import encryption, rules
 from tests.twin.objects import ObjectCalls
 from tests.twin.state import Hasher, ModelStream, Part, Upload, Version
 
@@ -55,8 +56,11 @@ class MultipartCalls(ObjectCalls):
         attributes: ObjectAttributes = DEFAULT_ATTRIBUTES,
         checksum_algorithm: str = "",
         checksum_type: str = "",
+        customer_key: bytes = b"",
     ) -> UploadInfo:
         found = self._bucket_for_write(bucket, key)
+        how = encryption.wanted(found.encryption, attributes.encryption, customer_key)
+        attributes = msgspec.structs.replace(attributes, encryption=how)
         # A lock that is not to be had is refused now, and made at the completion.
         rules.new_lock(found.retention, attributes.lock, self._now_ms())
         upload_id = self._new_id()
@@ -78,9 +82,11 @@ class MultipartCalls(ObjectCalls):
         *,
         size_bytes: int | None = None,
         hashers: Sequence[Hasher] = (),
+        customer_key: bytes = b"",
     ) -> ModelStream[PartInfo]:
-        self._upload(bucket, key, upload_id)
+        upload = self._upload(bucket, key, upload_id)
         rules.check_part_number(part_number)
+        encryption.check_key(upload.info.attributes.encryption, customer_key)
 
         def commit(body: bytes, checksums: tuple[Checksum, ...]) -> PartInfo:
             return self._store_part(bucket, key, upload_id, part_number, body, checksums)
@@ -97,7 +103,7 @@ class MultipartCalls(ObjectCalls):
         checksums: tuple[Checksum, ...],
     ) -> PartInfo:
         upload = self._upload(bucket, key, upload_id)
-        etag = hashlib.md5(body).hexdigest()
+        etag = encryption.etag(upload.info.attributes.encryption, body)
         info = PartInfo(part_number, len(body), etag, self._now_ms(), checksums)
         upload.parts[part_number] = Part(info, body)
         return info
@@ -116,10 +122,14 @@ class MultipartCalls(ObjectCalls):
         source_conditions: Conditions = NO_CONDITIONS,
         checksum_algorithms: Sequence[str] = (),
         new_digest: Callable[[str], Any] | None = None,
+        customer_key: bytes = b"",
+        source_customer_key: bytes = b"",
     ) -> PartInfo:
-        self._upload(bucket, key, upload_id)
+        upload = self._upload(bucket, key, upload_id)
         rules.check_part_number(part_number)
+        encryption.check_key(upload.info.attributes.encryption, customer_key)
         source = self._version(source_bucket, source_key, source_version_id)
+        encryption.check_key(source.info.attributes.encryption, source_customer_key)
         rules.check_read(source_conditions, source.info)
         start, length = rules.resolve_range(byte_range, source.info.size_bytes)
         body = source.data[start : start + length]
@@ -183,6 +193,7 @@ class MultipartCalls(ObjectCalls):
         *,
         conditions: Conditions = NO_CONDITIONS,
         checksums: tuple[Checksum, ...] = (),
+        customer_key: bytes = b"",
     ) -> ObjectInfo:
         if not 1 <= len(parts) <= 10_000:
             raise InvalidArgumentError("a completion names 1 to 10,000 parts", "Part")
@@ -195,6 +206,8 @@ class MultipartCalls(ObjectCalls):
                     return found.shown(version.info)
             raise
         chosen = self._choose_parts(upload, parts)
+        if customer_key:
+            encryption.check_key(upload.info.attributes.encryption, customer_key)
         info = self._store(
             found,
             key,
@@ -204,6 +217,7 @@ class MultipartCalls(ObjectCalls):
             checksums,
             etag=rules.multipart_etag([part.info.etag for part in chosen]),
             parts=rules.placed([part.info for part in chosen]),
+            is_resolved=True,
             upload_id=upload_id,
             lock_may_have_ended=True,
         )

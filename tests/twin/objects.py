@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, BinaryIO
 
@@ -24,7 +23,7 @@ from objstore.model import (
     ObjectPart,
     ObjectPartPage,
 )
-from tests.twin import rules
+from tests.twin import encryption, rules
 from tests.twin.rules import Buffer
 from tests.twin.state import Bucket, Hasher, ModelReader, ModelStream, State, Version
 
@@ -51,10 +50,13 @@ class ObjectCalls(State):
         attributes: ObjectAttributes = DEFAULT_ATTRIBUTES,
         conditions: Conditions = NO_CONDITIONS,
         checksums: tuple[Checksum, ...] = (),
+        customer_key: bytes = b"",
     ) -> ObjectInfo:
         body = rules.collect(data)
         found = self._bucket_for_write(bucket, key)
-        return self._store(found, key, body, attributes, conditions, checksums)
+        return self._store(
+            found, key, body, attributes, conditions, checksums, customer_key=customer_key
+        )
 
     def submit_put(
         self,
@@ -83,12 +85,24 @@ class ObjectCalls(State):
         attributes: ObjectAttributes = DEFAULT_ATTRIBUTES,
         conditions: Conditions = NO_CONDITIONS,
         hashers: Sequence[Hasher] = (),
+        customer_key: bytes = b"",
     ) -> ModelStream[ObjectInfo]:
-        self._bucket_for_write(bucket, key)
+        default = self._bucket_for_write(bucket, key).encryption
+        how = encryption.wanted(default, attributes.encryption, customer_key)
+        resolved = msgspec.structs.replace(attributes, encryption=how)
 
         def commit(body: bytes, checksums: tuple[Checksum, ...]) -> ObjectInfo:
             found = self._bucket(bucket)
-            return self._store(found, key, body, attributes, conditions, checksums)
+            return self._store(
+                found,
+                key,
+                body,
+                resolved,
+                conditions,
+                checksums,
+                customer_key=customer_key,
+                is_resolved=True,
+            )
 
         return ModelStream(commit, size_bytes, hashers)
 
@@ -101,6 +115,8 @@ class ObjectCalls(State):
         conditions: Conditions,
         checksums: tuple[Checksum, ...],
         *,
+        customer_key: bytes = b"",
+        is_resolved: bool = False,
         etag: str = "",
         parts: tuple[ObjectPart, ...] = (),
         upload_id: str = "",
@@ -113,13 +129,16 @@ class ObjectCalls(State):
         lock = rules.new_lock(
             bucket.retention, attributes.lock, now_ms, may_have_ended=lock_may_have_ended
         )
+        how = attributes.encryption
+        if not is_resolved:
+            how = encryption.wanted(bucket.encryption, how, customer_key)
         info = ObjectInfo(
             bucket=bucket.info.name,
             key=key,
             size_bytes=len(body),
-            etag=etag or hashlib.md5(body).hexdigest(),
+            etag=etag or encryption.etag(how, body),
             modified_ms=now_ms,
-            attributes=msgspec.structs.replace(attributes, lock=lock),
+            attributes=msgspec.structs.replace(attributes, lock=lock, encryption=how),
             checksums=checksums,
             part_count=len(parts),
             version_id=self._new_version_id(bucket),
@@ -140,8 +159,10 @@ class ObjectCalls(State):
         version_id: str = "",
         part_number: int = 0,
         conditions: Conditions = NO_CONDITIONS,
+        customer_key: bytes = b"",
     ) -> ObjectInfo:
         found = self._version(bucket, key, version_id)
+        encryption.check_key(found.info.attributes.encryption, customer_key)
         rules.check_read(conditions, found.info)
         info = self._bucket(bucket).shown(found.info)
         if not part_number:
@@ -157,9 +178,15 @@ class ObjectCalls(State):
         version_id: str = "",
         part_number: int = 0,
         conditions: Conditions = NO_CONDITIONS,
+        customer_key: bytes = b"",
     ) -> ModelReader:
         info = self.head(
-            bucket, key, version_id=version_id, part_number=part_number, conditions=conditions
+            bucket,
+            key,
+            version_id=version_id,
+            part_number=part_number,
+            conditions=conditions,
+            customer_key=customer_key,
         )
         if info.part is not None:
             start, length = info.part.start_byte, info.part.size_bytes
@@ -323,23 +350,34 @@ class ObjectCalls(State):
         source_conditions: Conditions = NO_CONDITIONS,
         conditions: Conditions = NO_CONDITIONS,
         checksums: tuple[Checksum, ...] | None = None,
+        customer_key: bytes = b"",
+        source_customer_key: bytes = b"",
     ) -> ObjectInfo:
         source = self._version(source_bucket, source_key, source_version_id)
+        old = source.info.attributes.encryption
+        encryption.check_key(old, source_customer_key)
         rules.check_read(source_conditions, source.info)
         found = self._bucket_for_write(bucket, key)
         if attributes is None:
             attributes = msgspec.structs.replace(source.info.attributes, lock=NO_LOCK)
+            if old.algorithm == "SSE-C":
+                customer_key = customer_key or source_customer_key
+        how = encryption.wanted(found.encryption, attributes.encryption, customer_key)
+        etag = encryption.copied_etag(old, how, source.info.etag, source.data)
+        is_whole = etag == source.info.etag
         if checksums is None:
             checksums = source.info.checksums
         return self._store(
             found,
             key,
             source.data,
-            attributes,
+            msgspec.structs.replace(attributes, encryption=how),
             conditions,
-            checksums,
-            etag=source.info.etag,
-            parts=source.parts,
+            checksums if is_whole else tuple(c for c in checksums if c.type != "COMPOSITE"),
+            customer_key=customer_key,
+            is_resolved=True,
+            etag=etag,
+            parts=source.parts if is_whole else (),
         )
 
 

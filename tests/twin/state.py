@@ -23,9 +23,11 @@ from objstore.errors import (
     NoSuchVersionError,
 )
 from objstore.model import (
+    NO_ENCRYPTION,
     BucketInfo,
     Checksum,
     DefaultRetention,
+    Encryption,
     ObjectInfo,
     ObjectPart,
     PartInfo,
@@ -42,7 +44,7 @@ Info = TypeVar("Info", ObjectInfo, PartInfo)
 class Version:
     """A version of a key: an object or a delete marker.
 
-    `upload_id`: of the upload it was completed from.  `customer_key`: what opens it.
+    `upload_id`: of the upload it was completed from.
     """
 
     info: ObjectInfo
@@ -50,7 +52,6 @@ class Version:
     parts: tuple[ObjectPart, ...] = ()
     is_marker: bool = False
     upload_id: str = ""
-    customer_key: bytes = b""
 
 
 @dataclass
@@ -67,7 +68,6 @@ class Upload:
 
     info: UploadInfo
     parts: dict[int, Part] = field(default_factory=dict)
-    customer_key: bytes = b""
 
 
 @dataclass
@@ -82,6 +82,7 @@ class Bucket:
     uploads: dict[str, Upload] = field(default_factory=dict)
     versioning: str = ""
     retention: DefaultRetention | None = None
+    encryption: Encryption = NO_ENCRYPTION
     settings: dict[str, bytes] = field(default_factory=dict)
 
     def current(self, key: str) -> Version | None:

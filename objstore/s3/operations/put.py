@@ -34,7 +34,7 @@ def put_object(ctx: Context, request: Request) -> WritePlan:
 
 def _respond(info: ObjectInfo) -> Response:
     headers: Headers = [(b"etag", b'"%b"' % info.etag.encode("ascii"))]
-    headers += version_headers(info)
+    headers += written_headers(info)
     headers += checksum_headers(info.checksums)
     if info.checksums:
         headers.append((b"x-amz-checksum-type", info.checksums[0].type.encode("ascii")))
