@@ -110,7 +110,7 @@ def free_port() -> int:
 class ServerProcess:
     """`objstore serve` over a directory, with two workers, on a port of its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *options: str) -> None:
         self.data = root / "data"
         self.log = root / "server.log"
         port = free_port()
@@ -127,6 +127,7 @@ class ServerProcess:
             str(port),
             "--workers",
             "2",
+            *options,
         ]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
