@@ -126,6 +126,13 @@ class BucketStateError(ConflictError):
     """The bucket's settings do not allow it; such as suspending what object lock needs."""
 
 
+class NoObjectLockError(BucketStateError):
+    """The bucket has no object lock, so that no version in it can have one."""
+
+    def __init__(self) -> None:
+        super().__init__("Bucket is missing Object Lock Configuration")
+
+
 class IsDeleteMarkerError(ConflictError):
     """The version named is a delete marker: it can be deleted, and nothing else."""
 

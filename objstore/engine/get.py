@@ -58,13 +58,13 @@ def head(
     key: str,
     conditions: Conditions,
     version_id: str = "",
-    customer_key: bytes = b"",
+    customer_key: bytes | None = b"",
 ) -> ObjectInfo:
     """See `ObjectStore.head`."""
     with core.index.read() as txn:
         row, has_versions = find(core, txn, bucket, key, version_id)
     head, body = schema.unpack_head(row), schema.decode_version(schema.row_body(row))
-    if body.seal is not None or customer_key:
+    if customer_key is not None and (body.seal is not None or customer_key):
         encryption.check_customer_key(body.seal, customer_key)
     info = rows.object_info(bucket, key, head, body, has_versions=has_versions)
     if conditions:

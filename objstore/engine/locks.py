@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from objstore.engine import rows
-from objstore.errors import BucketStateError, InvalidArgumentError, ObjectLockedError
+from objstore.errors import InvalidArgumentError, NoObjectLockError, ObjectLockedError
 from objstore.index import schema
 from objstore.index.schema import BucketBody, LockRow
 from objstore.model import DefaultRetention, ObjectLock
@@ -49,12 +49,12 @@ def new_lock(
     `may_have_ended`: of an upload, whose retention was to come when it began.
 
     Raises:
-        BucketStateError: a lock is wanted, and the bucket has no object lock.
+        NoObjectLockError: a lock is wanted, and the bucket has no object lock.
         InvalidArgumentError: the retention would have ended already.
     """
     if OBJECT_LOCK not in bucket.settings:
         if wanted:
-            raise BucketStateError("Bucket is missing Object Lock Configuration")
+            raise NoObjectLockError
         return None
     if wanted.mode:
         if not may_have_ended:

@@ -206,12 +206,14 @@ class ObjectCalls(Calls):
         version_id: str = "",
         part_number: int = 0,
         conditions: Conditions = NO_CONDITIONS,
-        customer_key: bytes = b"",
+        customer_key: bytes | None = b"",
     ) -> ObjectInfo:
         """What is known of an object, or of one version of it.
 
         Args:
             part_number: says of this part of it where it is, as `ObjectInfo.part`.
+            customer_key: as for `get`; None for who wants to know no more than is known
+                without it, such as tags.
 
         Raises:
             NoSuchBucketError, NoSuchKeyError, NoSuchVersionError: there is no such thing.

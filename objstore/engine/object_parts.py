@@ -90,7 +90,7 @@ def head_part(
     number: int,
     conditions: Conditions,
     version_id: str,
-    customer_key: bytes,
+    customer_key: bytes | None,
 ) -> ObjectInfo:
     """`ObjectStore.head` of a part."""
     with core.index.read() as txn:

@@ -22,8 +22,8 @@ from objstore.engine.put import attributes_bound_bytes, info_of
 from objstore.engine.space import FOR_WRITES
 from objstore.engine.versions import has_versions
 from objstore.errors import (
-    BucketStateError,
     InvalidArgumentError,
+    NoObjectLockError,
     ObjectLockedError,
 )
 from objstore.index import schema
@@ -160,4 +160,4 @@ def _loosens(old: LockRow, new: LockRow) -> bool:
 
 def _check_has_lock(bucket: BucketBody) -> None:
     if not locks.has_lock(bucket):
-        raise BucketStateError("Bucket is missing Object Lock Configuration")
+        raise NoObjectLockError

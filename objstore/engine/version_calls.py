@@ -51,7 +51,7 @@ class VersionCalls(Calls):
         """Put a legal hold on a version, or take it off.
 
         Raises:
-            BucketStateError: the bucket has no object lock.
+            NoObjectLockError: the bucket has no object lock.
         """
         return update.set_legal_hold(self._open_core(), bucket, key, version_id, is_held)
 
@@ -68,7 +68,7 @@ class VersionCalls(Calls):
         """Keep a version until a time; an empty mode and 0 lift the retention.
 
         Raises:
-            BucketStateError: the bucket has no object lock.
+            NoObjectLockError: the bucket has no object lock.
             ObjectLockedError: the present retention does not allow it.
         """
         return update.set_retention(

@@ -87,6 +87,7 @@ ERRORS: dict[str, tuple[int, str]] = {
         403,
         "Only the last chunk is allowed to have a size less than 8192 bytes",
     ),
+    "InvalidBucketState": (409, "The request is not valid with the current state of the bucket."),
     "InvalidDigest": (400, "The Content-MD5 you specified was invalid."),
     "InvalidEncryptionAlgorithmError": (
         400,
@@ -282,7 +283,8 @@ _ENGINE: list[tuple[type[engine.StoreError], Mapper]] = [
     (engine.CustomerKeyMissingError, lambda e, r: invalid_request(NEEDS_CUSTOMER_KEY)),
     (engine.CustomerKeyUnexpectedError, lambda e, r: invalid_request(UNWANTED_CUSTOMER_KEY)),
     (engine.CustomerKeyMismatchError, lambda e, r: S3Error("AccessDenied", WRONG_CUSTOMER_KEY)),
-    (engine.BucketStateError, lambda e, r: S3Error("InvalidRequest", str(e))),
+    (engine.NoObjectLockError, lambda e, r: S3Error("InvalidRequest", str(e))),
+    (engine.BucketStateError, lambda e, r: S3Error("InvalidBucketState", str(e))),
     (
         engine.NoSuchUploadError,
         lambda e, r: S3Error("NoSuchUpload", extra={"UploadId": r.query_value("uploadId") or ""}),

@@ -6,6 +6,7 @@ Formatting a time costs about 2 µs, and most requests of a second share theirs:
 from __future__ import annotations
 
 import calendar
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from time import gmtime
 
@@ -13,6 +14,7 @@ from objstore.model import ObjectInfo
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTH_NUMBERS = {name: number for number, name in enumerate(_MONTHS, 1)}
 
 
@@ -40,6 +42,20 @@ def iso_date(seconds: int) -> str:
 def iso_date_ms(milliseconds: int) -> str:
     """``2030-01-01T00:00:00.123Z`` for milliseconds since the epoch."""
     return f"{iso_date(milliseconds // 1000)[:-4]}{milliseconds % 1000:03}Z"
+
+
+def parse_iso_date_ms(text: str) -> int | None:
+    """Milliseconds since the epoch of a date and time in ISO 8601 with its zone, else None."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None or "T" not in text.upper():
+        return None
+    try:
+        return (moment - _EPOCH) // timedelta(milliseconds=1)
+    except OverflowError:  # a zone that leads out of the calendar
+        return None
 
 
 def parse_http_date(text: str) -> int | None:

@@ -12,6 +12,8 @@ from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument
 from objstore.s3.formats import parse_http_date
 from objstore.s3.http import Request
 from objstore.s3.metadata import decode_value
+from objstore.s3.object_lock import HEADERS as LOCK_HEADERS
+from objstore.s3.object_lock import wanted_lock
 from objstore.s3.tags import parse_tagging_header
 
 DEFAULT_CONTENT_TYPE = b"binary/octet-stream"
@@ -50,7 +52,7 @@ _ETAG_STRIP = ' \t"'
 
 
 # Without any of these, and without user metadata, an object has no attributes of its own.
-_ATTRIBUTE_HEADERS = ENCRYPTION_HEADERS.union(
+_ATTRIBUTE_HEADERS = (ENCRYPTION_HEADERS | LOCK_HEADERS).union(
     (*STORED_HEADERS, b"x-amz-tagging", b"x-amz-storage-class")
 )
 _WRITE_CONDITIONS = frozenset(
@@ -79,6 +81,7 @@ def attributes(request: Request, owner: str) -> ObjectAttributes:
         tags=parse_tagging_header(tagging) if tagging else {},
         storage_class=storage_class(request),
         owner=owner,
+        lock=wanted_lock(request),
         encryption=wanted_encryption(request),
     )
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from objstore.s3.encryption import ALL_HEADERS
 from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument
 from objstore.s3.http import Request
+from objstore.s3.object_lock import HEADERS as LOCK_HEADERS
 from objstore.s3.operation import Operation
+
+BUCKET_LOCK = b"x-amz-bucket-object-lock-enabled"
 
 # Functions that are not offered, on whatever operation they are asked for.
 _NOT_OFFERED = frozenset(
     (
-        b"x-amz-object-lock-mode",
-        b"x-amz-object-lock-retain-until-date",
-        b"x-amz-object-lock-legal-hold",
         b"x-amz-object-lock-event-hold",
         b"x-amz-object-lock-event-hold-duration-days",
         b"x-amz-object-lock-event-hold-duration-years",
@@ -50,19 +50,22 @@ _COPIES = frozenset(("CopyObject", "UploadPartCopy"))
 
 # header → the value that says what is the case anyway
 _BUCKET_SETTINGS = {
-    b"x-amz-bucket-object-lock-enabled": "false",
     b"x-amz-object-ownership": "bucketownerenforced",
     b"x-amz-bucket-namespace": "global",
 }
+
+_LOCKING = frozenset(("PutObject", "CopyObject", "CreateMultipartUpload"))
 
 # A request without any of these needs no closer look.
 SUSPECT_HEADERS = (
     _NOT_OFFERED
     | ALL_HEADERS
+    | LOCK_HEADERS
     | _GRANTS
     | _BUCKET_SETTINGS.keys()
     | {
         b"x-amz-acl",
+        BUCKET_LOCK,
         b"x-amz-copy-source",
         b"x-amz-copy-source-range",
         b"x-amz-expected-bucket-owner",
@@ -94,6 +97,11 @@ def check_headers(operation: Operation, request: Request) -> None:
         )
     if b"x-amz-copy-source-range" in headers and operation.name != "UploadPartCopy":
         raise header_not_implemented("x-amz-copy-source-range")
+    if BUCKET_LOCK in headers and operation.name != "CreateBucket":
+        raise header_not_implemented(BUCKET_LOCK.decode("ascii"))
+    if operation.name not in _LOCKING:
+        for name in headers.keys() & LOCK_HEADERS:
+            raise header_not_implemented(name.decode("ascii"))
     if operation.name != "DeleteObject":
         for name in headers.keys() & _OF_DELETES:
             raise header_not_implemented(name.decode("ascii"))

@@ -54,6 +54,7 @@ HOISTABLE = frozenset(name for name in SUSPECT_HEADERS if name.startswith(b"x-am
     b"x-amz-object-attributes",
     b"x-amz-optional-object-attributes",
     b"x-amz-part-number-marker",
+    b"x-amz-bucket-object-lock-token",
     b"x-amz-request-payer",
     b"x-amz-sdk-checksum-algorithm",
     b"x-amz-source-expected-bucket-owner",

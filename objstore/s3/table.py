@@ -19,6 +19,7 @@ from objstore.s3.operations import (
     get,
     listing,
     multipart,
+    object_lock,
     put,
     tagging,
     versioning,
@@ -116,6 +117,7 @@ def _offered() -> list[Operation]:
         ),
         *_tagging(),
         *_encryption(),
+        *_object_lock(),
         _row("DeleteObjects", "POST", "bucket", "delete", handler=delete.delete_objects),
         _row("GetObject", "GET", "object", params=_READ, kind="read", handler=get.get_object),
         _row("HeadObject", "HEAD", "object", params=_READ, kind="read", handler=get.head_object),
@@ -211,6 +213,25 @@ def _tagging() -> list[Operation]:
     return rows
 
 
+def _object_lock() -> list[Operation]:
+    rows = [
+        _row(f"{verb}ObjectLockConfiguration", method, "bucket", "object-lock", handler=handler)
+        for verb, method, handler in (
+            ("Get", "GET", object_lock.get_configuration),
+            ("Put", "PUT", object_lock.put_configuration),
+        )
+    ]
+    of_version = ("versionId",)
+    for name, method, parameter, handler in (
+        ("GetObjectRetention", "GET", "retention", object_lock.get_retention),
+        ("PutObjectRetention", "PUT", "retention", object_lock.put_retention),
+        ("GetObjectLegalHold", "GET", "legal-hold", object_lock.get_legal_hold),
+        ("PutObjectLegalHold", "PUT", "legal-hold", object_lock.put_legal_hold),
+    ):
+        rows.append(_row(name, method, "object", parameter, params=of_version, handler=handler))
+    return rows
+
+
 def _encryption() -> list[Operation]:
     return [
         _row(f"{verb}BucketEncryption", method, "bucket", "encryption", handler=handler)
@@ -254,7 +275,6 @@ _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
         "GET": "GetBucketNotificationConfiguration",
         "PUT": "PutBucketNotificationConfiguration",
     },
-    "object-lock": {"GET": "GetObjectLockConfiguration", "PUT": "PutObjectLockConfiguration"},
     "ownershipControls": {
         "GET": "GetBucketOwnershipControls",
         "PUT": "PutBucketOwnershipControls",
@@ -297,10 +317,8 @@ _OBJECT_SUBRESOURCES: dict[str, dict[str, str]] = {
     "acl": {"GET": "GetObjectAcl", "PUT": "PutObjectAcl"},
     "annotation": {"GET": "ListObjectAnnotations"},
     "encryption": {"PUT": "UpdateObjectEncryption"},
-    "legal-hold": {"GET": "GetObjectLegalHold", "PUT": "PutObjectLegalHold"},
     "renameObject": {"PUT": "RenameObject"},
     "restore": {"POST": "RestoreObject"},
-    "retention": {"GET": "GetObjectRetention", "PUT": "PutObjectRetention"},
     "torrent": {"GET": "GetObjectTorrent"},
 }
 

@@ -198,7 +198,7 @@ def test_the_expected_owner_is_compared() -> None:
         ({"x-amz-acl": "public-read"}, 400, "InvalidBucketAclWithObjectOwnership"),
         ({"x-amz-grant-read": "id=1"}, 400, "InvalidBucketAclWithObjectOwnership"),
         ({"x-amz-bucket-object-lock-enabled": "false"}, 200, ""),
-        ({"x-amz-bucket-object-lock-enabled": "true"}, 501, "NotImplemented"),
+        ({"x-amz-bucket-object-lock-enabled": "true"}, 200, ""),
         ({"x-amz-object-ownership": "BucketOwnerEnforced"}, 200, ""),
         ({"x-amz-object-ownership": "ObjectWriter"}, 501, "NotImplemented"),
         ({"x-amz-bucket-namespace": "account-regional"}, 501, "NotImplemented"),

@@ -299,6 +299,7 @@ HONOURED = {
     "if-none-match",
     "if-unmodified-since",
     "range",
+    "x-amz-bypass-governance-retention",
     "x-amz-checksum-algorithm",
     "x-amz-checksum-mode",
     "x-amz-checksum-type",
@@ -320,7 +321,7 @@ HONOURED = {
     *BY_HEADER,
 }
 WITHOUT_EFFECT = {
-    "x-amz-bypass-governance-retention": "nothing is ever locked",
+    "x-amz-bucket-object-lock-token": "object lock comes to a bucket without asking anybody",
     "x-amz-mfa": "no bucket has MFA delete",
     "x-amz-object-annotation-directive": "no object has annotations",
     "x-amz-optional-object-attributes": "no object was ever restored",

@@ -53,8 +53,10 @@ def is_md5_etag(encryption: Encryption) -> bool:
     return encryption.algorithm in ("", "AES256")
 
 
-def check_key(encryption: Encryption, customer_key: bytes) -> None:
-    """Whether a customer's key, or none, opens what is so encrypted."""
+def check_key(encryption: Encryption, customer_key: bytes | None) -> None:
+    """Whether a customer's key, or none, opens what is so encrypted; None: it is not opened."""
+    if customer_key is None:
+        return
     if encryption.algorithm != "SSE-C":
         if customer_key:
             raise CustomerKeyUnexpectedError

@@ -159,7 +159,7 @@ class ObjectCalls(State):
         version_id: str = "",
         part_number: int = 0,
         conditions: Conditions = NO_CONDITIONS,
-        customer_key: bytes = b"",
+        customer_key: bytes | None = b"",
     ) -> ObjectInfo:
         found = self._version(bucket, key, version_id)
         encryption.check_key(found.info.attributes.encryption, customer_key)

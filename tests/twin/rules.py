@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
 from objstore.errors import (
-    BucketStateError,
     InvalidArgumentError,
     InvalidRangeError,
+    NoObjectLockError,
     NoSuchKeyError,
     NoSuchVersionError,
     NotModifiedError,
@@ -187,7 +187,7 @@ def new_lock(
     """
     if default is None:
         if wanted:
-            raise BucketStateError("Bucket is missing Object Lock Configuration")
+            raise NoObjectLockError
         return NO_LOCK
     if wanted.mode:
         if not may_have_ended:

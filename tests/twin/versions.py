@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from objstore.errors import BucketStateError, InvalidArgumentError, NoSuchVersionError
+from objstore.errors import InvalidArgumentError, NoObjectLockError, NoSuchVersionError
 from objstore.model import NO_LOCK, ObjectInfo, ObjectLock, VersionEntry, VersionPage
 from tests.twin import rules
 from tests.twin.state import Bucket, State, Version
@@ -76,7 +76,7 @@ class VersionCalls(State):
     def _version_to_lock(self, bucket: str, key: str, version_id: str) -> Version:
         version = self._version(bucket, key, version_id)
         if self._bucket(bucket).retention is None:
-            raise BucketStateError("Bucket is missing Object Lock Configuration")
+            raise NoObjectLockError
         return version
 
 

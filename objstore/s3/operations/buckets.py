@@ -15,6 +15,7 @@ from objstore.s3.names import is_bucket_name
 
 # The one region that a LocationConstraint does not name, and whose name stands for "".
 _FIRST_REGION = "us-east-1"
+_OBJECT_LOCK = b"x-amz-bucket-object-lock-enabled"
 
 
 def list_buckets(ctx: Context, request: Request, body: bytes) -> Response:
@@ -65,10 +66,13 @@ def create_bucket(ctx: Context, request: Request, body: bytes) -> Response:
     """CreateBucket.  In us-east-1 making one's own bucket again succeeds, as it does in S3."""
     if not is_bucket_name(request.bucket):
         raise S3Error("InvalidBucketName", extra={"BucketName": request.bucket})
+    object_lock = _wants_object_lock(request)
     _check_location(ctx, body)
     owner = identity(request).id
     try:
-        ctx.store.create_bucket(request.bucket, region=ctx.region, owner=owner)
+        ctx.store.create_bucket(
+            request.bucket, region=ctx.region, owner=owner, object_lock=object_lock
+        )
     except BucketExistsError:
         existing = ctx.store.head_bucket(request.bucket)
         if existing.owner not in ("", owner):
@@ -77,6 +81,13 @@ def create_bucket(ctx: Context, request: Request, body: bytes) -> Response:
             raise
     location = b"/" + request.bucket.encode("ascii")
     return Response(200, [(b"location", location), (b"content-length", b"0")])
+
+
+def _wants_object_lock(request: Request) -> bool:
+    value = request.header(_OBJECT_LOCK)
+    if value is None or value.lower() in ("true", "false"):
+        return value is not None and value.lower() == "true"
+    raise invalid_argument("It is true or false.", _OBJECT_LOCK.decode("ascii"), value)
 
 
 def _check_location(ctx: Context, body: bytes) -> None:

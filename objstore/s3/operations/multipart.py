@@ -18,6 +18,7 @@ from objstore.s3.errors import S3Error, invalid_argument, invalid_request
 from objstore.s3.formats import iso_date
 from objstore.s3.headers import attributes, integer, write_conditions
 from objstore.s3.http import Context, Headers, Request, Response, WritePlan
+from objstore.s3.object_lock import check_has_digest
 from objstore.s3.operations.listing import common_prefixes, encoder, page_limit
 from objstore.s3.operations.put import body_size, checksum_headers, trailer_names
 from objstore.s3.versions import version_headers
@@ -69,6 +70,7 @@ def upload_part(ctx: Context, request: Request) -> WritePlan:
     key = customer_key(request)
     check_part(upload, key)
     found = _part_digests(request, upload)
+    check_has_digest(ctx, request, found)
     return WritePlan(
         bucket=request.bucket,
         key=request.key,

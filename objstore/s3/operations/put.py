@@ -11,16 +11,19 @@ from objstore.s3.encryption import chosen_headers, customer_key
 from objstore.s3.errors import S3Error, entity_too_large, invalid_argument
 from objstore.s3.headers import attributes, write_conditions
 from objstore.s3.http import Context, Headers, Request, Response, WritePlan
+from objstore.s3.object_lock import check_has_digest
 from objstore.s3.versions import version_headers
 
 
 def put_object(ctx: Context, request: Request) -> WritePlan:
     """PutObject: everything but the body, checked."""
     size_bytes, aws_chunked = body_size(request, MAX_PUT_BYTES)
+    found = digests.for_object(request)
+    check_has_digest(ctx, request, found)
     return WritePlan(
         bucket=request.bucket,
         key=request.key,
-        digests=digests.for_object(request),
+        digests=found,
         respond=_respond,
         attributes=attributes(request, identity(request).id),
         conditions=write_conditions(request),

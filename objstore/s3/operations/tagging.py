@@ -14,7 +14,7 @@ _NOTHING = (b"content-length", b"0")
 def get_object_tagging(ctx: Context, request: Request, body: bytes) -> Response:
     """GetObjectTagging: an empty set where there are none."""
     version_id = versions.version_id(request)
-    info = ctx.store.head(request.bucket, request.key, version_id=version_id)
+    info = ctx.store.head(request.bucket, request.key, version_id=version_id, customer_key=None)
     response = xml.response(tags_to_xml(info.attributes.tags))
     response.headers += versions.version_headers(info)
     return response
