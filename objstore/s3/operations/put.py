@@ -18,6 +18,7 @@ from objstore.s3.versions import version_headers
 def put_object(ctx: Context, request: Request) -> WritePlan:
     """PutObject: everything but the body, checked."""
     size_bytes, aws_chunked = body_size(request, MAX_PUT_BYTES)
+    wanted = attributes(request, identity(request).id)
     found = digests.for_object(request)
     check_has_digest(ctx, request, found)
     return WritePlan(
@@ -25,7 +26,7 @@ def put_object(ctx: Context, request: Request) -> WritePlan:
         key=request.key,
         digests=found,
         respond=_respond,
-        attributes=attributes(request, identity(request).id),
+        attributes=wanted,
         conditions=write_conditions(request),
         size_bytes=size_bytes,
         max_bytes=MAX_PUT_BYTES,
