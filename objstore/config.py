@@ -104,6 +104,9 @@ MAX_KMS_BODY_BYTES = 256 * KIB
 
 # The HTTP front: a connection's buffers.
 
+MAX_CLIENT_TOKEN_CHARS = 64
+"""Of RenameObject's x-amz-client-token."""
+
 UNPARSED_BODY_BYTES = 64 * KIB
 """Bodies of known length above this bypass the parser."""
 

@@ -238,6 +238,13 @@ class NotAppendableError(InvalidArgumentError):
     """These bytes, or what was said with them, cannot be appended to this object."""
 
 
+class EncryptionMismatchError(NotAppendableError):
+    """The object is encrypted in another way than the append asks for."""
+
+    def __init__(self) -> None:
+        super().__init__("the object is encrypted in another way than the append asks for")
+
+
 class RenameToItselfError(InvalidArgumentError):
     """The source of the rename is its target."""
 

@@ -10,13 +10,14 @@ import os
 from typing import Any
 
 from tests.twin.buckets import BucketCalls
+from tests.twin.growth import GrowthCalls
 from tests.twin.multipart import MultipartCalls
 from tests.twin.rules import is_bucket_name, resolve_range
 from tests.twin.state import ModelReader, ModelStream
 from tests.twin.versions import VersionCalls
 
 
-class ModelStore(BucketCalls, VersionCalls, MultipartCalls):
+class ModelStore(BucketCalls, VersionCalls, MultipartCalls, GrowthCalls):
     """See the engine's `ObjectStore`, whose signatures, results and errors these are."""
 
     @classmethod

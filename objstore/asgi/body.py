@@ -66,6 +66,19 @@ class WritableStore(Protocol):
         customer_key: bytes,
     ) -> Stream: ...
 
+    def open_append(
+        self,
+        bucket: str,
+        key: str,
+        offset_bytes: int,
+        *,
+        size_bytes: int | None,
+        attributes: ObjectAttributes,
+        conditions: Conditions,
+        hashers: Sequence[Callable[[Buffer], object]],
+        customer_key: bytes,
+    ) -> Stream: ...
+
     def open_part(
         self,
         bucket: str,
@@ -205,7 +218,8 @@ class Bodies:
             ClientDisconnectedError: the client left; nothing was stored.
         """
         size_bytes = plan.size_bytes
-        if size_bytes is not None and size_bytes <= self._inline_bytes and not plan.is_part:
+        is_small = size_bytes is not None and size_bytes <= self._inline_bytes
+        if is_small and not plan.is_part and plan.write_offset_bytes is None:
             return await self._store_small(request, plan, receive)
         return await self._store_large(request, plan, receive)
 
@@ -300,6 +314,17 @@ class Bodies:
                     plan.upload_id,
                     plan.part_number,
                     size_bytes=plan.size_bytes,
+                    hashers=hashers,
+                    customer_key=plan.customer_key,
+                )
+            if plan.write_offset_bytes is not None:
+                return self._store.open_append(
+                    plan.bucket,
+                    plan.key,
+                    plan.write_offset_bytes,
+                    size_bytes=plan.size_bytes,
+                    attributes=plan.attributes,
+                    conditions=plan.conditions,
                     hashers=hashers,
                     customer_key=plan.customer_key,
                 )

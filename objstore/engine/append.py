@@ -17,7 +17,7 @@ import msgspec
 
 from blockdev import Buffer
 from objstore.config import MAX_OBJECT_BYTES, MAX_PARTS, MAX_PUT_BYTES
-from objstore.engine import append_base, rows
+from objstore.engine import append_base, encryption, rows
 from objstore.engine.append_base import Base, Target, check_append
 from objstore.engine.apply import manifest_body
 from objstore.engine.body_stream import BodyStream
@@ -28,7 +28,7 @@ from objstore.engine.part_digests import Digest
 from objstore.engine.payload import VersionChangedError
 from objstore.engine.put import PutObject, attributes_bound_bytes, info_of
 from objstore.engine.space import FOR_WRITES
-from objstore.engine.versions import null_flag, stored_id
+from objstore.engine.versions import has_versions, null_flag, stored_id
 from objstore.errors import EntityTooLargeError, NotAppendableError, TooManyPartsError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
@@ -39,6 +39,7 @@ from objstore.index.schema import (
     Head,
     ManifestBody,
     ManifestPart,
+    SealRow,
     VersionBody,
     unpack_head,
 )
@@ -49,8 +50,8 @@ from objstore.model import Checksum, Conditions, ObjectAttributes, ObjectInfo
 _RUN_PARTS = 32
 """Parts in a row of the index: each append writes the last row again."""
 
-_SLACK_BYTES = 1024
-_PART_BOUND_BYTES = 64
+_SLACK_BYTES = 1024 + encryption.SEAL_BOUND_BYTES
+_PART_BOUND_BYTES = 96
 _EXTENT_BOUND_BYTES = 48
 _CHECKSUM_BOUND_BYTES = 160
 
@@ -60,7 +61,9 @@ class AppendObject:
 
     leaves_segments = FOR_WRITES
 
-    def __init__(self, core: Core, target: Target, part: ManifestPart, base: Base) -> None:
+    def __init__(
+        self, core: Core, target: Target, part: ManifestPart, base: Base, seal: SealRow | None
+    ) -> None:
         self._core, self._target, self._part, self._base = core, target, part, base
         self._creation = PutObject(
             core,
@@ -74,10 +77,13 @@ class AppendObject:
             b"",
             0,
             part.extents,
+            seal=None if seal is None else msgspec.structs.replace(seal, salt=part.salt),
+            is_resolved=True,
         )
         self.digest: Digest = base.digest.copy()
         self.digest.update(part.etag)
         self.part_count = 1
+        self.has_versions = False
         self.size_bound_bytes = self._bound()
 
     def _bound(self) -> int:
@@ -93,6 +99,7 @@ class AppendObject:
         bucket = decided_bucket(self._core, decision, target.bucket)
         row = append_base.current_row(decision.txn, bucket.bucket_id, target.key)
         check_append(target, row)
+        self.has_versions = has_versions(bucket)
         if not self._base.still_is(row):
             raise VersionChangedError
         if row is None:
@@ -138,7 +145,8 @@ class AppendObject:
         if not body.size_bytes:
             return ManifestBody(0, [])
         extents = body.extents or self._base.extents
-        whole = ManifestPart(1, body.size_bytes, body.etag, body.checksums, extents)
+        salt = b"" if body.seal is None else body.seal.salt
+        whole = ManifestPart(1, body.size_bytes, body.etag, body.checksums, extents, salt)
         return ManifestBody(0, [whole])
 
     def _with_part(self, run: ManifestBody, size_bytes: int) -> list[ManifestBody]:
@@ -190,17 +198,21 @@ class AppendStream(BodyStream):
         attributes: ObjectAttributes,
         conditions: Conditions,
         hashers: Sequence[Callable[[Buffer], object]],
+        customer_key: bytes = b"",
     ) -> None:
-        self._target = Target(bucket, encode_key(key), offset_bytes, attributes, conditions)
+        name = encode_key(key)
+        self._target = Target(bucket, name, offset_bytes, attributes, conditions, customer_key)
         if offset_bytes < 0:
             raise NotAppendableError("an object does not begin before its first byte")
         with core.index.read() as txn:
-            row = append_base.current_row(txn, core.bucket(txn, bucket).bucket_id, key.encode())
+            found = core.bucket(txn, bucket)
+            row = append_base.current_row(txn, found.bucket_id, name)
         check_append(self._target, row)  # again in the commit; now, before the bytes come
+        self._seal, stream_key = append_base.seal_for(core, found, self._target, row)
         self._crcs = append_base.running_crcs(row)
         updates = [crc.update for crc in self._crcs.values()]
         # Always in extents, however few: parts of an object share them later.
-        super().__init__(core, size_bytes, [*hashers, *updates], 0)
+        super().__init__(core, size_bytes, [*hashers, *updates], 0, stream_key)
 
     def commit(self, *, checksums: tuple[Checksum, ...] = ()) -> ObjectInfo:
         """Make the bytes the end of the object; durable on return.
@@ -218,25 +230,30 @@ class AppendStream(BodyStream):
                 raise NotAppendableError(
                     "Request body cannot be empty when 'write offset' is specified."
                 )
-            record = self._grow(checksums)
+            record, has_versions = self._grow(checksums)
         finally:
             self.abort()
-        return info_of(self._target.bucket, record)
+        return info_of(self._target.bucket, record, has_versions=has_versions)
 
-    def _grow(self, checksums: tuple[Checksum, ...]) -> Record:
-        """Prepare and commit; again whenever the object has changed in between."""
+    def _grow(self, checksums: tuple[Checksum, ...]) -> tuple[Record, bool]:
+        """Prepare and commit; again whenever the object has changed in between.
+
+        Returns:
+            The version's record, and whether its bucket has versions.
+        """
         part = ManifestPart(
             1,
             self.size_bytes,
-            self.md5,
+            encryption.etag_of(self._core, self._seal, self.md5),
             append_base.part_checksums(checksums, self._crcs),
             self._durable_extents(),
+            self._salt,
         )
         while True:
-            base = append_base.prepare(self._core, self._target, part, checksums)
+            base = append_base.prepare(self._core, self._target, part, checksums, self._seal)
             is_doubtful = False
             try:
-                operation = AppendObject(self._core, self._target, part, base)
+                operation = AppendObject(self._core, self._target, part, base, self._seal)
                 self._is_doubtful = is_doubtful = True
                 record = self._core.commit(operation)[0]
                 self._is_doubtful = is_doubtful = False
@@ -248,4 +265,4 @@ class AppendStream(BodyStream):
             if record.flags & FLAG_MANIFEST:
                 digests = self._core.part_digests
                 digests.note(record.version_seq, operation.part_count, operation.digest)
-            return record
+            return record, operation.has_versions

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from objstore.config import MAX_PARTS
 from objstore.crc import CRCS, CrcHasher, joined, new_crc
-from objstore.engine import rows
+from objstore.engine import encryption, rows
 from objstore.engine.apply import manifest_body
 from objstore.engine.conditions import check_write
 from objstore.engine.core import Core
+from objstore.engine.encryption import StreamKey
 from objstore.engine.extent_writer import ExtentWriter
 from objstore.engine.part_digests import Digest, new_digest
 from objstore.engine.payload import read_payload
 from objstore.engine.versions import null_flag
 from objstore.errors import (
     AppendOffsetError,
+    EncryptionMismatchError,
     NotAppendableError,
     PreconditionFailedError,
     TooManyPartsError,
@@ -38,6 +40,7 @@ from objstore.index.schema import (
     Extent,
     Head,
     ManifestPart,
+    SealRow,
     VersionBody,
     unpack_head,
 )
@@ -54,6 +57,7 @@ class Target:
     offset_bytes: int
     attributes: ObjectAttributes
     conditions: Conditions
+    customer_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(slots=True)
@@ -135,8 +139,53 @@ def check_append(target: Target, row: bytes | None) -> None:
         raise TooManyPartsError(f"the object has {MAX_PARTS} parts already")
 
 
-def prepare(core: Core, target: Target, part: ManifestPart, given: Sequence[Checksum]) -> Base:
+def seal_for(
+    core: Core, bucket: BucketBody, target: Target, row: bytes | None
+) -> tuple[SealRow | None, StreamKey | None]:
+    """How the bytes to append are encrypted: as the object is, or as one that they make.
+
+    Returns:
+        The object's seal, of a new one with the salt of its one stream; and what encrypts
+        the bytes.
+
+    Raises:
+        EncryptionMismatchError: the append asks for another encryption than the object has.
+        StoreError: as `encryption.data_key_of`, or as `encryption.make_seal`.
+    """
+    asked = target.attributes.encryption
+    if row is None:
+        wanted = encryption.wanted_of(bucket, asked, target.customer_key)
+        if not wanted:
+            return None, None
+        return encryption.make_stream_seal(core, wanted, target.customer_key)
+    seal = schema.decode_version(schema.row_body(row)).seal
+    if asked and asked.algorithm != (seal.algorithm if seal is not None else ""):
+        raise EncryptionMismatchError
+    return seal, encryption.stream_of(core, seal, target.customer_key)
+
+
+def check_seal(seal: SealRow | None, row: bytes) -> None:
+    """Whether the object's data key is still the one that the bytes were encrypted with.
+
+    Raises:
+        PreconditionFailedError: it is another object by now.
+    """
+    found = schema.decode_version(schema.row_body(row)).seal
+    keys_of = [each.wrapped_key if each is not None else b"" for each in (seal, found)]
+    if keys_of[0] != keys_of[1]:
+        raise PreconditionFailedError("x-amz-write-offset-bytes")
+
+
+def prepare(
+    core: Core,
+    target: Target,
+    part: ManifestPart,
+    given: Sequence[Checksum],
+    seal: SealRow | None = None,
+) -> Base:
     """The present object, as what `part` is to be appended to; `given`: checksums of a client.
+
+    `seal`: of the object that the part was encrypted for.
 
     Raises:
         StoreError: as `check_append`; or its checksums cannot be made to hold for more bytes.
@@ -147,6 +196,7 @@ def prepare(core: Core, target: Target, part: ManifestPart, given: Sequence[Chec
         check_append(target, row)
         if row is None:
             return Base(None, new_digest([]), part.checksums)
+        check_seal(seal, row)
         head, body = unpack_head(row), schema.decode_version(schema.row_body(row))
         whole = full_checksums(txn, head, body)
         base = Base(

@@ -33,6 +33,7 @@ class AppendCalls(Calls):
         attributes: ObjectAttributes = DEFAULT_ATTRIBUTES,
         conditions: Conditions = NO_CONDITIONS,
         checksums: tuple[Checksum, ...] = (),
+        customer_key: bytes = b"",
     ) -> ObjectInfo:
         """Add bytes to the end of an object, durably; the object as it is then.
 
@@ -44,13 +45,16 @@ class AppendCalls(Calls):
             offset_bytes: the object's size.  0 makes an object where there is none.
             attributes: of the object that is made.
             checksums: digests of `data` that the caller has verified.
+            customer_key: 32 bytes of the object's SSE-C key, if it has one.
 
         Raises:
             AppendOffsetError: the object has another size, which the error says.
             TooManyPartsError: it has 10,000 parts; a copy of it has as many.
             NotAppendableError: no bytes; metadata or tags for an object that there is
                 already; or a checksum that does not go with the object's.
+            EncryptionMismatchError: it asks for another encryption than the object has.
             PreconditionFailedError, NoSuchKeyError: as in `put`.
+            CustomerKeyError, KeyDisabledError: as in `get`.
         """
         size_bytes = None
         if isinstance(data, (bytes, bytearray, memoryview)):
@@ -62,6 +66,7 @@ class AppendCalls(Calls):
             size_bytes=size_bytes,
             attributes=attributes,
             conditions=conditions,
+            customer_key=customer_key,
         ) as stream:
             for block in blocks_of(data, self._core.config.io_bytes):
                 stream.write(block, keep)
@@ -77,6 +82,7 @@ class AppendCalls(Calls):
         attributes: ObjectAttributes = DEFAULT_ATTRIBUTES,
         conditions: Conditions = NO_CONDITIONS,
         hashers: Sequence[Callable[[Buffer], object]] = (),
+        customer_key: bytes = b"",
     ) -> AppendStream:
         """Begin an append whose bytes come piece by piece; nothing shows before its commit.
 
@@ -92,7 +98,15 @@ class AppendCalls(Calls):
         core = self._open_core()
         buckets.ensure(core, bucket, key)
         return AppendStream(
-            core, bucket, key, offset_bytes, size_bytes, attributes, conditions, hashers
+            core,
+            bucket,
+            key,
+            offset_bytes,
+            size_bytes,
+            attributes,
+            conditions,
+            hashers,
+            customer_key,
         )
 
     def rename(

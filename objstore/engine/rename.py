@@ -25,7 +25,7 @@ from objstore.engine.operation import Decision
 from objstore.engine.payload import VersionChangedError, read_payload
 from objstore.engine.put import info_of
 from objstore.engine.space import FOR_WRITES
-from objstore.engine.versions import VERSIONING, null_flag, stored_id
+from objstore.engine.versions import has_versions, null_flag, stored_id
 from objstore.errors import (
     NotModifiedError,
     PreconditionFailedError,
@@ -94,6 +94,7 @@ class RenameObject:
         self._source_key, self._key = encode_key(renaming.source_key), encode_key(renaming.key)
         self._token = renaming.token()
         self.done: ObjectInfo | None = None
+        self.has_versions = False
         self._row: bytes | None = None
         self._payload = bytearray()
         with core.index.read() as txn:
@@ -120,6 +121,7 @@ class RenameObject:
     def decide(self, decision: Decision) -> Sequence[Record]:
         renaming = self._renaming
         bucket = decided_bucket(self._core, decision, renaming.bucket)
+        self.has_versions = has_versions(bucket)
         target = current_row(decision.txn, bucket.bucket_id, self._key)
         if self._is_repeat(target):
             assert target is not None
@@ -153,7 +155,9 @@ class RenameObject:
 
     def _info(self, key: str, row: bytes) -> ObjectInfo:
         body = schema.decode_version(schema.row_body(row))
-        return rows.object_info(self._renaming.bucket, key, unpack_head(row), body)
+        return rows.object_info(
+            self._renaming.bucket, key, unpack_head(row), body, has_versions=self.has_versions
+        )
 
     def _records(self, decision: Decision, bucket: BucketBody, row: bytes) -> list[Record]:
         head, body = unpack_head(row), schema.decode_version(schema.row_body(row))
@@ -195,7 +199,7 @@ class RenameObject:
 
     def _source_gone(self, bucket: BucketBody, head: Head, now_ms: int) -> Record:
         """The end of the source: a delete marker where its bucket has versions."""
-        if VERSIONING in bucket.settings:
+        if has_versions(bucket):
             return delete_marker(bucket, self._source_key, self._renaming.owner, now_ms)
         return Record(
             log.VERSION_GONE,
@@ -227,4 +231,4 @@ def rename(core: Core, renaming: Renaming) -> ObjectInfo:
             continue
         if operation.done is not None:
             return operation.done
-        return info_of(renaming.bucket, records[0])
+        return info_of(renaming.bucket, records[0], has_versions=operation.has_versions)

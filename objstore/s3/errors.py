@@ -44,6 +44,11 @@ ERRORS: dict[str, tuple[int, str]] = {
         "The conditional request cannot succeed due to a conflicting operation against this "
         "resource.",
     ),
+    "EncryptionTypeMismatch": (
+        400,
+        "The existing object was created with a different encryption type. Subsequent write "
+        "requests must include the appropriate encryption parameters.",
+    ),
     "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed size"),
     "EntityTooSmall": (
         400,
@@ -316,6 +321,7 @@ _ENGINE: list[tuple[type[engine.StoreError], Mapper]] = [
             },
         ),
     ),
+    (engine.EncryptionMismatchError, lambda e, r: S3Error("EncryptionTypeMismatch")),
     (engine.NotAppendableError, lambda e, r: invalid_request(str(e))),
     (engine.RenameToItselfError, lambda e, r: invalid_request(str(e))),
     (engine.InvalidRangeError, lambda e, r: _invalid_range(e, r)),

@@ -122,6 +122,7 @@ class WritePlan:
     `upload_id`: empty for a whole object, else the body is part `part_number`.
     `respond`: makes the answer from what the engine's commit returned.
     `customer_key`: of SSE-C, 32 bytes; empty for none.
+    `write_offset_bytes`: the body is appended to an object of this size; None for a put.
     """
 
     bucket: str
@@ -137,6 +138,7 @@ class WritePlan:
     upload_id: str = ""
     part_number: int = 0
     customer_key: bytes = field(default=b"", repr=False)
+    write_offset_bytes: int | None = None
 
     @property
     def is_part(self) -> bool:

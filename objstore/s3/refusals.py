@@ -13,6 +13,8 @@ from objstore.s3.object_lock import HEADERS as LOCK_HEADERS
 from objstore.s3.operation import Operation
 
 BUCKET_LOCK = b"x-amz-bucket-object-lock-enabled"
+WRITE_OFFSET = b"x-amz-write-offset-bytes"
+RENAME_SOURCE = b"x-amz-rename-source"
 
 # Functions that are not offered, on whatever operation they are asked for.
 _NOT_OFFERED = frozenset(
@@ -21,11 +23,15 @@ _NOT_OFFERED = frozenset(
         b"x-amz-object-lock-event-hold-duration-days",
         b"x-amz-object-lock-event-hold-duration-years",
         b"x-amz-website-redirect-location",
-        b"x-amz-write-offset-bytes",
-        b"x-amz-rename-source",
         b"x-amz-if-match-initiated-time",
     )
 )
+# Headers that one operation has, and that would change others beyond recognition.
+_OF_ONE = {
+    WRITE_OFFSET: "PutObject",
+    RENAME_SOURCE: "RenameObject",
+    BUCKET_LOCK: "CreateBucket",
+}
 # Conditions that DeleteObject alone has.
 _OF_DELETES = frozenset((b"x-amz-if-match-last-modified-time", b"x-amz-if-match-size"))
 _GRANTS = frozenset(
@@ -61,11 +67,11 @@ SUSPECT_HEADERS = (
     _NOT_OFFERED
     | ALL_HEADERS
     | LOCK_HEADERS
+    | _OF_ONE.keys()
     | _GRANTS
     | _BUCKET_SETTINGS.keys()
     | {
         b"x-amz-acl",
-        BUCKET_LOCK,
         b"x-amz-copy-source",
         b"x-amz-copy-source-range",
         b"x-amz-expected-bucket-owner",
@@ -97,10 +103,11 @@ def check_headers(operation: Operation, request: Request) -> None:
         )
     if b"x-amz-copy-source-range" in headers and operation.name != "UploadPartCopy":
         raise header_not_implemented("x-amz-copy-source-range")
-    if BUCKET_LOCK in headers and operation.name != "CreateBucket":
-        raise header_not_implemented(BUCKET_LOCK.decode("ascii"))
     if operation.name not in _LOCKING:
         for name in headers.keys() & LOCK_HEADERS:
+            raise header_not_implemented(name.decode("ascii"))
+    for name, only in _OF_ONE.items():
+        if name in headers and operation.name != only:
             raise header_not_implemented(name.decode("ascii"))
     if operation.name != "DeleteObject":
         for name in headers.keys() & _OF_DELETES:

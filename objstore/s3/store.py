@@ -186,6 +186,17 @@ class Store(Protocol):
         customer_key: bytes = ...,
         source_customer_key: bytes = ...,
     ) -> PartInfo: ...
+    def rename(
+        self,
+        bucket: str,
+        source_key: str,
+        key: str,
+        *,
+        source_conditions: Conditions = ...,
+        conditions: Conditions = ...,
+        owner: str = ...,
+        client_token: str = ...,
+    ) -> ObjectInfo: ...
     def list(
         self,
         bucket: str,

@@ -21,6 +21,7 @@ from objstore.s3.operations import (
     multipart,
     object_lock,
     put,
+    rename,
     tagging,
     versioning,
 )
@@ -131,6 +132,7 @@ def _offered() -> list[Operation]:
             handler=attributes.get_attributes,
         ),
         _row("PutObject", "PUT", "object", kind="write", handler=put.put_object),
+        _row("RenameObject", "PUT", "object", "renameObject", handler=rename.rename_object),
         _row("CopyObject", "PUT", "object", header=copies, handler=copy.copy_object),
         _row(
             "DeleteObject",
@@ -317,7 +319,6 @@ _OBJECT_SUBRESOURCES: dict[str, dict[str, str]] = {
     "acl": {"GET": "GetObjectAcl", "PUT": "PutObjectAcl"},
     "annotation": {"GET": "ListObjectAnnotations"},
     "encryption": {"PUT": "UpdateObjectEncryption"},
-    "renameObject": {"PUT": "RenameObject"},
     "restore": {"POST": "RestoreObject"},
     "torrent": {"GET": "GetObjectTorrent"},
 }

@@ -186,6 +186,17 @@ class S3:
             )
             part.write(data)
             return plan.respond(part.commit(checksums=checksums))
+        if plan.write_offset_bytes is not None:
+            stream = self.store.open_append(
+                plan.bucket,
+                plan.key,
+                plan.write_offset_bytes,
+                attributes=plan.attributes,
+                conditions=plan.conditions,
+                customer_key=plan.customer_key,
+            )
+            stream.write(data)
+            return plan.respond(stream.commit(checksums=checksums))
         return plan.respond(self._submit(plan, data, checksums))
 
     def _submit(self, plan: WritePlan, data: bytes, checksums: tuple[object, ...]) -> ObjectInfo:

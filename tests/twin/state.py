@@ -44,7 +44,7 @@ Info = TypeVar("Info", ObjectInfo, PartInfo)
 class Version:
     """A version of a key: an object or a delete marker.
 
-    `upload_id`: of the upload it was completed from.
+    `upload_id`: of the upload it was completed from.  `renamed_by`: client's token and request.
     """
 
     info: ObjectInfo
@@ -52,6 +52,7 @@ class Version:
     parts: tuple[ObjectPart, ...] = ()
     is_marker: bool = False
     upload_id: str = ""
+    renamed_by: tuple[str, str] = ("", "")
 
 
 @dataclass

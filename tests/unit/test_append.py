@@ -18,6 +18,8 @@ from objstore.engine.core import tail_of
 from objstore.engine.part_digests import PartDigests, new_digest
 from objstore.errors import (
     AppendOffsetError,
+    CustomerKeyUnexpectedError,
+    EncryptionMismatchError,
     NoSuchBucketError,
     NoSuchKeyError,
     NoSuchUploadError,
@@ -30,6 +32,7 @@ from objstore.model import (
     Checksum,
     CompletedPart,
     Conditions,
+    Encryption,
     ObjectAttributes,
     ObjectInfo,
     ObjectLock,
@@ -451,3 +454,68 @@ def test_through_compaction_and_recovery(store_factory: StoreFactory, first_byte
         assert_clean(store)
     store.close()
     assert rebuild_index(store_factory.path()).problems == []
+
+
+@pytest.mark.parametrize("kind", ["AES256", "aws:kms", "SSE-C"])
+@pytest.mark.parametrize("first_bytes", [0, 1, 4096, 70_000])
+def test_an_encrypted_object_grows(store: ObjectStore, kind: str, first_bytes: int) -> None:
+    key = bytes(range(32)) if kind == "SSE-C" else b""
+    attributes = ObjectAttributes(encryption=Encryption(kind))
+    first = pattern(1, first_bytes)
+    store.put(BUCKET, "key", first, attributes=attributes, customer_key=key)
+    whole = first
+    for number in range(40):
+        part = pattern(number, 1 + 61 * number)
+        info = store.append(BUCKET, "key", part, len(whole), customer_key=key)
+        whole += part
+    assert info.attributes.encryption.algorithm == kind
+    with store.get(BUCKET, "key", customer_key=key) as reader:
+        assert reader.read() == whole
+    with store.get(BUCKET, "key", byte_range=ByteRange(5, 9000), customer_key=key) as reader:
+        assert reader.read() == whole[5:9001]
+    copied = store.copy(BUCKET, "key", BUCKET, "copy", source_customer_key=key)
+    assert copied.part_count == info.part_count
+    with store.get(BUCKET, "copy", customer_key=key) as reader:
+        assert reader.read() == whole
+    assert_clean(store)
+
+
+def test_an_append_makes_an_encrypted_object(store: ObjectStore) -> None:
+    attributes = ObjectAttributes(encryption=Encryption("aws:kms"))
+    info = store.append(BUCKET, "key", b"data", 0, attributes=attributes)
+    assert info.attributes.encryption.algorithm == "aws:kms"
+    assert info.etag != hashlib.md5(b"data").hexdigest()
+    store.append(BUCKET, "key", b"more", 4)
+    assert read(store) == b"datamore"
+    with pytest.raises(EncryptionMismatchError):
+        store.append(
+            BUCKET, "key", b"x", 8, attributes=ObjectAttributes(encryption=Encryption("AES256"))
+        )
+    with pytest.raises(CustomerKeyUnexpectedError):
+        store.append(BUCKET, "key", b"x", 8, customer_key=bytes(32))
+    assert read(store) == b"datamore"
+
+
+def test_an_encrypted_object_is_replaced_while_bytes_come(store: ObjectStore) -> None:
+    """They were encrypted for the old one: they cannot be read with the key of the new one."""
+    sealed = ObjectAttributes(encryption=Encryption("AES256"))
+    for before, after in [
+        (sealed, sealed),
+        (sealed, ObjectAttributes()),
+        (ObjectAttributes(), sealed),
+    ]:
+        store.put(BUCKET, "key", b"data", attributes=before)
+        with store.open_append(BUCKET, "key", 4) as stream:
+            stream.write(b"more")
+            store.put(BUCKET, "key", b"DATA", attributes=after)
+            with pytest.raises(PreconditionFailedError):
+                stream.commit()
+        assert read(store) == b"DATA"
+    store.put(BUCKET, "key", b"", attributes=sealed)
+    with store.open_append(BUCKET, "key", 0) as stream:
+        stream.write(b"more")
+        store.delete(BUCKET, "key")
+        stream.commit()
+    assert read(store) == b"more"
+    assert store.head(BUCKET, "key").attributes.encryption.algorithm == "AES256"
+    assert_clean(store)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from objstore.auth.payload import PayloadKind, decoded_length
-from objstore.config import MAX_PUT_BYTES
+from objstore.config import MAX_OBJECT_BYTES, MAX_PUT_BYTES
 from objstore.model import Checksum, ObjectInfo
 from objstore.s3 import digests
 from objstore.s3.authentication import identity
 from objstore.s3.encryption import chosen_headers, customer_key
 from objstore.s3.errors import S3Error, entity_too_large, invalid_argument
-from objstore.s3.headers import attributes, write_conditions
+from objstore.s3.headers import attributes, integer, write_conditions
 from objstore.s3.http import Context, Headers, Request, Response, WritePlan
 from objstore.s3.object_lock import check_has_digest
+from objstore.s3.refusals import WRITE_OFFSET
 from objstore.s3.versions import version_headers
 
 
@@ -21,11 +22,12 @@ def put_object(ctx: Context, request: Request) -> WritePlan:
     wanted = attributes(request, identity(request).id)
     found = digests.for_object(request)
     check_has_digest(ctx, request, found)
+    offset_bytes = _write_offset(request)
     return WritePlan(
         bucket=request.bucket,
         key=request.key,
         digests=found,
-        respond=_respond,
+        respond=_respond if offset_bytes is None else _respond_appended,
         attributes=wanted,
         conditions=write_conditions(request),
         size_bytes=size_bytes,
@@ -33,7 +35,31 @@ def put_object(ctx: Context, request: Request) -> WritePlan:
         aws_chunked=aws_chunked,
         trailer_names=trailer_names(request),
         customer_key=customer_key(request),
+        write_offset_bytes=offset_bytes,
     )
+
+
+def _write_offset(request: Request) -> int | None:
+    """Where an append begins; None for a put.
+
+    Raises:
+        S3Error: InvalidArgument.
+    """
+    text = request.header(WRITE_OFFSET)
+    if text is None:
+        return None
+    offset_bytes = integer(text, MAX_OBJECT_BYTES)
+    if offset_bytes is None:
+        raise invalid_argument(
+            "The write offset is a number of bytes", WRITE_OFFSET.decode("ascii"), text
+        )
+    return offset_bytes
+
+
+def _respond_appended(info: ObjectInfo) -> Response:
+    response = _respond(info)
+    response.headers.append((b"x-amz-object-size", b"%d" % info.size_bytes))
+    return response
 
 
 def _respond(info: ObjectInfo) -> Response:
