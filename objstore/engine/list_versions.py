@@ -7,6 +7,8 @@ each row.  Rows come a page at a time.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from objstore.config import LIST_FIRST_ROWS, LIST_GROWTH, LIST_MAX_ROWS
 from objstore.engine import rows
 from objstore.engine.core import Core
@@ -15,7 +17,7 @@ from objstore.engine.versions import find_version, version_id
 from objstore.errors import NoSuchVersionError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
-from objstore.index.schema import FLAG_DELETE_MARKER, unpack_head
+from objstore.index.schema import FLAG_DELETE_MARKER, unpack_head, version_seq_of
 from objstore.model import VersionEntry, VersionPage
 
 Row = tuple[bytes, bytes]
@@ -55,6 +57,26 @@ class _Cursor:
     def step(self) -> None:
         self._at += 1
 
+    def take(self, prefix: bytes, most: int, into: list[bytes]) -> bool:
+        """Add the next rows whose keys begin with `prefix`; whether there are more than `most`.
+
+        A page of rows at a time, since most rows of a listing come this way.
+        """
+        while self.peek() is not None:
+            page = self._page
+            for at in range(self._at, len(page)):
+                row_key, row = page[at]
+                if not row_key.startswith(prefix):
+                    self._at = at
+                    return False
+                if not most:
+                    self._at = at
+                    return True
+                into.append(row)
+                most -= 1
+            self._at = len(page)
+        return False
+
 
 class _Lister:
     """One page under way."""
@@ -68,8 +90,10 @@ class _Lister:
         self._limit = limit
         self._base = keys.current_prefix(bucket_id)
         self._older_base = b"v" + self._base[1:]
-        self.found: list[tuple[bytes, bool, bytes]] = []
+        self.found: list[tuple[bytes, bytes, list[bytes]]] = []
+        self.found_count = 0
         self.prefixes: list[bytes] = []
+        # `found`: a key, its current row or none, and its older ones.
 
     def run(self, marker: bytes, version_marker: str) -> bool:
         """Fill the page; whether there is more."""
@@ -93,9 +117,8 @@ class _Lister:
                 current.seek(self._base + behind)
                 older.seek(self._older_base + keys.terminated(behind)[:-2])
                 continue
-            self.found.append((key, True, row[1]))
             current.step()
-            if self._add_older(key, older):
+            if self._add(key, row[1], older):
                 return True
         return False
 
@@ -108,7 +131,7 @@ class _Lister:
         return self._base + marker + b"\x00"
 
     def _is_full(self) -> bool:
-        return len(self.found) + len(self.prefixes) >= self._limit
+        return self.found_count + len(self.prefixes) >= self._limit
 
     def _is_full_after(self, key: bytes, version_marker: str) -> bool:
         """List what is older than one version of `key`; whether there is more than fits."""
@@ -127,18 +150,18 @@ class _Lister:
             if is_current
             else keys.version(self._bucket_id, key, unpack_head(row).version_seq) + b"\x00"
         )
-        return self._add_older(key, _Cursor(self._txn, start, keys.after(prefix)))
+        return self._add(key, b"", _Cursor(self._txn, start, keys.after(prefix)))
 
-    def _add_older(self, key: bytes, older: _Cursor) -> bool:
-        """Add what `older` has of `key`; whether the page is full and there is more."""
+    def _add(self, key: bytes, current: bytes, older: _Cursor) -> bool:
+        """Add a key's rows, `older` ones behind the `current`; whether there are more than fit."""
         prefix = keys.versions_prefix(self._bucket_id, key)
         older.seek(prefix)
-        while (row := older.peek()) is not None and row[0].startswith(prefix):
-            if self._is_full():
-                return True
-            self.found.append((key, False, row[1]))
-            older.step()
-        return False
+        rows_of_key: list[bytes] = []
+        room = self._limit - self.found_count - len(self.prefixes) - bool(current)
+        is_full = older.take(prefix, room, rows_of_key)
+        self.found.append((key, current, rows_of_key))
+        self.found_count += len(rows_of_key) + bool(current)
+        return is_full
 
 
 def list_versions(
@@ -157,31 +180,47 @@ def list_versions(
             return VersionPage(())
         lister = _Lister(txn, bucket_id, prefix.encode(), delimiter.encode(), limit)
         has_more = lister.run(key_marker.encode(), version_id_marker)
-    entries = tuple([_entry(*found) for found in lister.found])
+    entries = tuple(version_entries(lister.found))
     prefixes = tuple([folded.decode() for folded in lister.prefixes])
     if not has_more:
         return VersionPage(entries, prefixes)
     last = entries[-1] if entries else None
-    if last is None or (prefixes and lister.prefixes[-1] > lister.found[-1][0]):
+    if last is None or (prefixes and prefixes[-1].encode() > last.key.encode()):
         return VersionPage(entries, prefixes, prefixes[-1], "")
     return VersionPage(entries, prefixes, last.key, last.version_id)
 
 
-def _entry(key: bytes, is_latest: bool, row: bytes) -> VersionEntry:
-    head = unpack_head(row)
-    body = schema.decode_listing(schema.row_body(row))
-    checksums = body.checksums
-    is_marker = bool(head.flags & FLAG_DELETE_MARKER)
-    return VersionEntry(
-        key.decode(),
-        version_id(head.flags, head.version_seq, body.modified_ms),
-        is_latest,
-        is_marker,
-        body.size_bytes,
-        "" if is_marker else rows.etag_text(body.etag, body.etag_parts),
-        body.modified_ms,
-        body.storage_class or rows.STANDARD,
-        body.owner,
-        tuple([checksum.algorithm for checksum in checksums]),
-        ("COMPOSITE" if checksums[0].composite else "FULL_OBJECT") if checksums else "",
-    )
+def version_entries(found: Iterable[tuple[bytes, bytes, list[bytes]]]) -> Iterator[VersionEntry]:
+    """Lines of a listing: of each key the current row, if it is one of them, then older ones.
+
+    One loop, as in `rows.list_entries` and for the same reason.
+    """
+    decode = schema.decode_listing
+    for encoded_key, current, older in found:
+        key = encoded_key.decode()
+        is_latest = bool(current)
+        for row in (current, *older) if current else older:
+            flags = row[schema.FLAGS_AT]
+            body = decode(row[schema.HEAD_BYTES :])
+            checksums = body.checksums
+            algorithms: tuple[str, ...] = ()
+            kind = ""
+            if checksums:
+                algorithms = tuple([checksum.algorithm for checksum in checksums])
+                kind = "COMPOSITE" if checksums[0].composite else "FULL_OBJECT"
+            is_marker = flags & FLAG_DELETE_MARKER != 0
+            etag = "" if is_marker else body.etag.hex()
+            yield VersionEntry(
+                key,
+                version_id(flags, version_seq_of(row), body.modified_ms),
+                is_latest,
+                is_marker,
+                body.size_bytes,
+                f"{etag}-{body.etag_parts}" if body.etag_parts else etag,
+                body.modified_ms,
+                body.storage_class or rows.STANDARD,
+                body.owner,
+                algorithms,
+                kind,
+            )
+            is_latest = False

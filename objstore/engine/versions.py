@@ -41,7 +41,8 @@ def version_id(flags: int, version_seq: int, modified_ms: int) -> str:
     if flags & FLAG_NULL:
         return NULL
     veil = xxh3_64_intdigest(_NUMBERS.pack(version_seq, modified_ms), _SEED)
-    return f"{veil:016x}{version_seq ^ veil:016x}"
+    # Not formatted, which takes four times as long: listings make a thousand at a time.
+    return (veil << 64 | version_seq ^ veil).to_bytes(16, "big").hex()
 
 
 def parse_version_id(text: str) -> int | None:

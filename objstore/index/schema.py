@@ -17,6 +17,7 @@ import msgspec
 
 _HEAD = Struct("<QQQQIIQB")
 HEAD_BYTES = _HEAD.size
+_VERSION_SEQ_AT = 8
 FLAGS_AT = HEAD_BYTES - 1
 """Where the flags are in a row, for who needs nothing else of the head."""
 
@@ -58,6 +59,11 @@ pack_head = _HEAD.pack
 
 def unpack_head(row: bytes) -> Head:
     return Head(*_HEAD.unpack_from(row))
+
+
+def version_seq_of(row: bytes) -> int:
+    """Of a row's head, for who needs nothing else of it."""
+    return int.from_bytes(row[_VERSION_SEQ_AT : _VERSION_SEQ_AT + 8], "little")
 
 
 def row_body(row: bytes) -> bytes:
