@@ -209,10 +209,12 @@ class BodyStream:
         """Give the bytes up; idempotent, and nothing after a commit."""
         if not self._is_settled:
             self._is_settled = True
-            if self._md5_queue is not None:
-                self._md5_queue.join()
-            if self._writer is not None:
-                self._writer.settle(is_doubtful=self._is_doubtful)
+            try:
+                if self._md5_queue is not None:
+                    self._md5_queue.join()
+            finally:
+                if self._writer is not None:
+                    self._writer.settle(is_doubtful=self._is_doubtful)
 
     def _check_limit(self, size_bytes: int) -> None:
         if size_bytes > self.limit_bytes:

@@ -17,7 +17,7 @@ from objstore.engine.versions import find_version, version_id
 from objstore.errors import NoSuchVersionError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
-from objstore.index.schema import FLAG_DELETE_MARKER, unpack_head, version_seq_of
+from objstore.index.schema import FLAG_DELETE_MARKER, unpack_head, unpack_version_seq
 from objstore.model import VersionEntry, VersionPage
 
 Row = tuple[bytes, bytes]
@@ -212,7 +212,7 @@ def version_entries(found: Iterable[tuple[bytes, bytes, list[bytes]]]) -> Iterat
             etag = "" if is_marker else body.etag.hex()
             yield VersionEntry(
                 key,
-                version_id(flags, version_seq_of(row), body.modified_ms),
+                version_id(flags, unpack_version_seq(row)[0], body.modified_ms),
                 is_latest,
                 is_marker,
                 body.size_bytes,

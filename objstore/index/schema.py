@@ -17,7 +17,6 @@ import msgspec
 
 _HEAD = Struct("<QQQQIIQB")
 HEAD_BYTES = _HEAD.size
-_VERSION_SEQ_AT = 8
 FLAGS_AT = HEAD_BYTES - 1
 """Where the flags are in a row, for who needs nothing else of the head."""
 
@@ -61,9 +60,8 @@ def unpack_head(row: bytes) -> Head:
     return Head(*_HEAD.unpack_from(row))
 
 
-def version_seq_of(row: bytes) -> int:
-    """Of a row's head, for who needs nothing else of it."""
-    return int.from_bytes(row[_VERSION_SEQ_AT : _VERSION_SEQ_AT + 8], "little")
+unpack_version_seq = Struct("<8xQ").unpack_from
+"""A tuple of the `version_seq` of a row's head, for who needs nothing else of it."""
 
 
 def row_body(row: bytes) -> bytes:

@@ -9,7 +9,7 @@ from objstore.model import NO_CONDITIONS, ByteRange, Conditions, ObjectAttribute
 from objstore.s3.encryption import HEADERS as ENCRYPTION_HEADERS
 from objstore.s3.encryption import wanted_encryption
 from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument
-from objstore.s3.formats import parse_http_date
+from objstore.s3.formats import parse_http_date, parse_iso_date_ms
 from objstore.s3.http import Request
 from objstore.s3.metadata import decode_value
 from objstore.s3.object_lock import HEADERS as LOCK_HEADERS
@@ -204,7 +204,7 @@ def delete_conditions(
     etags = etag_list(etag)
     if etag is not None and len(etags) != 1:
         raise header_not_implemented("If-Match")
-    modified_s = None if modified is None else parse_http_date(modified)
+    modified_s = None if modified is None else _seconds(modified)
     if modified is not None and modified_s is None:
         raise invalid_argument("This is no HTTP date", names[0], modified)
     size_bytes = None if size is None else integer(size, _MAX_OFFSET)
@@ -213,6 +213,14 @@ def delete_conditions(
     return Conditions(
         if_match=etags, if_match_size_bytes=size_bytes, if_match_modified_s=modified_s
     )
+
+
+def _seconds(text: str) -> int | None:
+    """Of a date as headers have it, or as documents do: SDKs send both in a document."""
+    seconds = parse_http_date(text)
+    if seconds is None and (milliseconds := parse_iso_date_ms(text)) is not None:
+        seconds = milliseconds // 1000
+    return seconds
 
 
 def etag_list(value: str | None) -> tuple[str, ...]:

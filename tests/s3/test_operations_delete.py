@@ -70,6 +70,7 @@ def test_versions(s3: S3) -> None:
         ("<Size>5</Size>", False),
         ("<LastModifiedTime>{modified}</LastModifiedTime>", True),
         ("<LastModifiedTime>Wed, 12 Oct 2005 17:50:00 GMT</LastModifiedTime>", False),
+        ("<LastModifiedTime>2005-10-12T17:50:00Z</LastModifiedTime>", False),
         ("<ETag>{etag}</ETag><Size>5</Size>", False),
     ],
 )

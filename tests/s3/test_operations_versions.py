@@ -188,6 +188,8 @@ def test_markers_that_are_none(s3: S3) -> None:
     for query in (
         {"version-id-marker": UNKNOWN},
         {"version-id-marker": "x", "key-marker": "k"},
+        {"version-id-marker": "", "key-marker": "k"},
+        {"version-id-marker": ""},
         {"max-keys": "many"},
         {"encoding-type": "other"},
     ):

@@ -11,6 +11,7 @@ import pytest
 from blockdev import MemoryDevice
 from blockdev.filters import Fault, FaultDevice, FaultRule, Operation
 from objstore.config import KIB
+from objstore.engine.hash_queue import HashQueue
 from objstore.errors import IncompleteBodyError, StorePoisonedError
 from tests.crash.tiny import TINY, open_tiny, pattern
 from tests.stores import StoreFactory
@@ -100,3 +101,27 @@ def test_bytes_that_cannot_be_made_durable_end_all_writing(tmp_path: Path) -> No
         device.disarm_all()
         with pytest.raises(StorePoisonedError):
             store.put(BUCKET, "another", b"body")
+
+
+def test_a_digest_that_fails_keeps_no_space(
+    store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a stream had reserved falls free at once, not with the restart."""
+    store = store_factory(config=TINY)
+    store.create_bucket("bucket")
+    monkeypatch.setattr(HashQueue, "join", broken)
+    for _turn in range(300):  # 64 MiB of a device would be used up
+        stream = store.open_put("bucket", "key", size_bytes=300_000)
+        stream.write(pattern(1, 300_000), lambda: None)
+        with pytest.raises(MemoryError):
+            stream.abort()
+    monkeypatch.undo()
+    store.put("bucket", "key", pattern(1, 300_000))
+
+
+def broken(queue: HashQueue) -> None:
+    """As `HashQueue.join` where hashing failed, and nobody was told yet."""
+    with queue._changed:
+        while queue._is_running:
+            queue._changed.wait()
+    raise MemoryError

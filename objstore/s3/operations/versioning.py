@@ -55,12 +55,16 @@ def list_versions(ctx: Context, request: Request, body: bytes) -> Response:
     """ListObjectVersions: versions and delete markers by key, newest first."""
     key_marker = request.query_value("key-marker") or ""
     id_marker = request.query_value("version-id-marker") or ""
-    if id_marker:
+    if request.query_value("version-id-marker") is not None:
         if not key_marker:
             raise invalid_argument(
                 "A version-id marker cannot be specified without a key marker.",
                 "version-id-marker",
                 id_marker,
+            )
+        if not id_marker:
+            raise invalid_argument(
+                "A version-id marker cannot be empty.", "version-id-marker", id_marker
             )
         versions.checked(id_marker, "version-id-marker")
     limit = page_limit(request, "max-keys")
