@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from hashlib import md5
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize
@@ -13,12 +15,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize
 from blockdev import ManualClock, MemoryDevice
 from blockdev.filters import PowerLossDevice
 from objstore import ObjectStore, SeededEntropy
+from objstore.engine import encryption
 from objstore.errors import StoreError
 from objstore.model import ByteRange, CompletedPart
 from tests.crash.tiny import TINY, assert_clean, memory_folder
 from tests.model_store import ModelStore
 from tests.stateful.store_names import Names
 from tests.stateful.store_strategies import ODD_KEYS, seeds
+from tests.twin import encryption as twin_encryption
+
+CUSTOMER_KEY = bytes(range(32))
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,11 @@ class StoreMachineBase(RuleBasedStateMachine):
     def begin(self, seed: int) -> None:
         self.folder = ExitStack()
         self.path = self.folder.enter_context(memory_folder())
+        # Random ETags could not be compared; what they hide has tests of its own.
+        self.folder.enter_context(patch.object(encryption, "etag_of", lambda core, seal, md5: md5))
+        self.folder.enter_context(
+            patch.object(twin_encryption, "etag", lambda how, body: md5(body).hexdigest())
+        )
         self.clock = ManualClock()
         self.entropy = SeededEntropy(seed)
         self.device = PowerLossDevice(MemoryDevice(TINY.device_bytes))
@@ -115,18 +126,32 @@ class StoreMachineBase(RuleBasedStateMachine):
         *,
         version_id: str = "",
         part_number: int = 0,
+        secret: bytes | None = None,
     ) -> None:
-        """Read the same from both, to the byte."""
+        """Read the same from both, to the byte; with the object's own key, or with `secret`."""
+        key_of = self.secret_of(bucket, key, version_id) if secret is None else secret
 
         def act(store: Any, here: Callable[[str], str]) -> Any:
             version = here(version_id)
-            how: dict[str, Any] = {"version_id": version, "part_number": part_number}
+            how: dict[str, Any] = {
+                "version_id": version,
+                "part_number": part_number,
+                "customer_key": key_of,
+            }
             with store.get(bucket, key, byte_range=where, **how) as reader:
                 data = b"".join(bytes(piece) for piece in reader)
                 assert len(data) == reader.length_bytes
                 return [reader.info, reader.start_byte, data]
 
         self.both(act)
+
+    def secret_of(self, bucket: str, key: str, version_id: str = "") -> bytes:
+        """The customer's key of a version, by what the twin knows; empty if it has none."""
+        try:
+            info = self.model.head(bucket, key, version_id=version_id, customer_key=None)
+        except StoreError:
+            return b""
+        return CUSTOMER_KEY if info.attributes.encryption.algorithm == "SSE-C" else b""
 
     def upload_both(self, upload: Upload, act: Callable[[Any, str], Any]) -> Any:
         return self.both(lambda store, here: act(store, here(upload.upload_id)))
@@ -143,11 +168,12 @@ class StoreMachineBase(RuleBasedStateMachine):
             self.ask("list", info.name)
             self.ask("versioning", info.name)
             self.ask("object_lock", info.name)
+            self.ask("bucket_encryption", info.name)
             for entry in self.ask("list_versions", info.name, limit=10_000).entries:
                 if entry.is_latest:
-                    self.ask("head", info.name, entry.key)
+                    self.ask("head", info.name, entry.key, customer_key=None)
                 version = {"version_id": entry.version_id}
-                self.ask("head", info.name, entry.key, **version)
+                self.ask("head", info.name, entry.key, customer_key=None, **version)
                 self.read_both(info.name, entry.key, **version)
                 self.ask("list_object_parts", info.name, entry.key, **version)
         for upload in self.uploads:

@@ -8,6 +8,7 @@ import msgspec
 
 from objstore.model import (
     DeleteResult,
+    ObjectAttributes,
     ObjectInfo,
     ObjectPartPage,
     PartPage,
@@ -55,14 +56,23 @@ class Names:
         if isinstance(value, list):
             return [self.plain(each) for each in value]
         if isinstance(value, ObjectInfo):
-            return self._with(value, version_id=self._twin(value.version_id), version_seq=0)
+            return self._with(
+                value,
+                version_id=self._twin(value.version_id),
+                version_seq=0,
+                attributes=self._attributes(value.attributes),
+            )
         if isinstance(value, DeleteResult):
             error: Any = None if value.error is None else type(value.error)
             return self._with(value, version_id=self._twin(value.version_id), error=error)
         if isinstance(value, VersionEntry):
             return self._with(value, version_id=self._twin(value.version_id))
         if isinstance(value, UploadInfo):
-            return self._with(value, upload_id=self._twin(value.upload_id))
+            return self._with(
+                value,
+                upload_id=self._twin(value.upload_id),
+                attributes=self._attributes(value.attributes),
+            )
         return self._plain_page(value)
 
     def _plain_page(self, value: Any) -> Any:
@@ -77,6 +87,14 @@ class Names:
         if isinstance(value, UploadPage):
             return self._with(value, uploads=tuple(self.plain(each) for each in value.uploads))
         return value
+
+    def _attributes(self, value: ObjectAttributes) -> ObjectAttributes:
+        """Without the name of a key of the key service, which the twin does not have."""
+        if not value.encryption.algorithm.startswith("aws:kms"):
+            return value
+        nameless = self._with(value.encryption, key_id="")
+        named: ObjectAttributes = self._with(value, encryption=nameless)
+        return named
 
     def _twin(self, here: str | None) -> str | None:
         return None if here is None else self._twin_of.get(here, here)

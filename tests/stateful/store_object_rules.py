@@ -143,7 +143,8 @@ class ObjectRules(BucketRules):
     def copy(
         self, source: tuple[str, str], to: tuple[str, str], how: ObjectAttributes | None
     ) -> None:
-        self.ask("copy", *source, *to, attributes=how)
+        secret = self.secret_of(*source)
+        self.ask("copy", *source, *to, attributes=how, source_customer_key=secret)
 
     @rule(
         bucket=bucket_names,
@@ -188,6 +189,7 @@ class UploadRules(ObjectRules):
         upload = self.an_upload(data)
         bucket, key, version = self.a_version(data)
         wanted = data.draw(st.sampled_from(("", version)))
+        secret = self.secret_of(bucket, key, wanted)
 
         def act(store: Any, here: Any) -> Any:
             return store.copy_part(
@@ -199,6 +201,7 @@ class UploadRules(ObjectRules):
                 number,
                 source_version_id=here(wanted),
                 byte_range=where,
+                source_customer_key=secret,
             )
 
         self.both(act)

@@ -9,10 +9,12 @@ import zlib
 from hypothesis import strategies as st
 
 from objstore.model import (
+    NO_ENCRYPTION,
     ByteRange,
     Checksum,
     Conditions,
     DefaultRetention,
+    Encryption,
     ObjectAttributes,
     ObjectLock,
 )
@@ -66,6 +68,9 @@ defaults = st.sampled_from(
         DefaultRetention("", days=1),
     )
 )
+encryptions = st.sampled_from(
+    (NO_ENCRYPTION, NO_ENCRYPTION, Encryption("AES256"), Encryption("aws:kms"))
+)
 attributes = st.builds(
     ObjectAttributes,
     headers=st.dictionaries(st.sampled_from(("content-type", "expires")), TEXT, max_size=2),
@@ -73,6 +78,7 @@ attributes = st.builds(
     tags=tags,
     storage_class=st.sampled_from(("STANDARD", "GLACIER")),
     owner=st.sampled_from(("", "somebody")),
+    encryption=encryptions,
 )
 algorithms = st.sampled_from(("", "", "CRC32", "SHA256"))
 ranges = st.one_of(

@@ -115,7 +115,16 @@ class VersionRules(UploadRules):
     def copy_version(self, data: st.DataObject, to: tuple[str, str], how: ObjectAttributes) -> None:
         bucket, key, version = self.a_version(data)
         kept = data.draw(st.sampled_from((None, how)))
-        self.ask("copy", bucket, key, *to, source_version_id=version, attributes=kept)
+        secret = self.secret_of(bucket, key, version)
+        self.ask(
+            "copy",
+            bucket,
+            key,
+            *to,
+            source_version_id=version,
+            attributes=kept,
+            source_customer_key=secret,
+        )
 
     @rule(
         bucket=bucket_names,

@@ -15,11 +15,11 @@ from hypothesis.stateful import invariant, rule
 from objstore.engine.check import rebuild
 from objstore.engine.opening import Folder
 from tests.crash.tiny import TINY, assert_clean, forget_checkpoints, forget_index
+from tests.stateful.store_growth_rules import GrowthRules
 from tests.stateful.store_strategies import BUCKETS, seeds
-from tests.stateful.store_version_rules import LockRules
 
 
-class StoreMachine(LockRules):
+class StoreMachine(GrowthRules):
     """All rules, and what happens to a store besides requests."""
 
     @rule()

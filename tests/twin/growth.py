@@ -151,8 +151,9 @@ class GrowthCalls(ObjectCalls):
     ) -> ObjectInfo:
         if source_key == key:
             raise RenameToItselfError("onto itself")
-        self._bucket_for_write(bucket, source_key)
-        found = self._bucket_for_write(bucket, key)
+        for name in (source_key, key):
+            rules.check_key(name)
+        found = self._bucket(bucket)
         said = repr((client_token, source_key, key, source_conditions, conditions))
         target = found.current(key)
         if client_token and target is not None and target.renamed_by:

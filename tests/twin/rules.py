@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import BinaryIO
 
+from objstore.config import MAX_KEY_BYTES
 from objstore.errors import (
     InvalidArgumentError,
     InvalidRangeError,
+    KeyTooLongError,
     NoObjectLockError,
     NoSuchKeyError,
     NoSuchVersionError,
@@ -119,6 +121,14 @@ def check_read(conditions: Conditions, info: ObjectInfo) -> None:
             raise NotModifiedError("If-None-Match", info)
     elif since is not None and modified_s <= since:
         raise NotModifiedError("If-Modified-Since", info)
+
+
+def check_key(key: str) -> None:
+    """Whether an object can have this key."""
+    if not key:
+        raise InvalidArgumentError("the key is empty", "key")
+    if len(utf8(key)) > MAX_KEY_BYTES:
+        raise KeyTooLongError(f"the key has over {MAX_KEY_BYTES} bytes", "key", key)
 
 
 def check_write(conditions: Conditions, existing: ObjectInfo | None, key: str) -> None:

@@ -10,13 +10,11 @@ from typing import Generic, TypeVar
 import msgspec
 
 from blockdev.clock import Clock, SystemClock
-from objstore.config import MAX_KEY_BYTES, StoreConfig
+from objstore.config import StoreConfig
 from objstore.entropy import Entropy, SystemEntropy
 from objstore.errors import (
     IncompleteBodyError,
-    InvalidArgumentError,
     IsDeleteMarkerError,
-    KeyTooLongError,
     NoSuchBucketError,
     NoSuchKeyError,
     NoSuchUploadError,
@@ -240,10 +238,7 @@ class State:
         return self._buckets[bucket]
 
     def _bucket_for_write(self, bucket: str, key: str) -> Bucket:
-        if not key:
-            raise InvalidArgumentError("the key is empty", "key")
-        if len(rules.utf8(key)) > MAX_KEY_BYTES:
-            raise KeyTooLongError(f"the key has over {MAX_KEY_BYTES} bytes", "key", key)
+        rules.check_key(key)
         if self._create_buckets and bucket not in self._buckets:
             self._make_bucket(bucket)
         return self._bucket(bucket)
