@@ -73,7 +73,17 @@ class GrowthRules(LockRules):
     def rename(self, bucket: str, source: str, key: str, token: str, fresh: bool) -> None:
         conditions = Conditions(if_none_match=("*",)) if fresh else Conditions()
         how: dict[str, Any] = {"owner": "renamer", "client_token": token}
-        self.ask("rename", bucket, source, key, conditions=conditions, **how)
+        if self.ask("rename", bucket, source, key, conditions=conditions, **how) is not None:
+            self._learn_marker(bucket, source)
+
+    def _learn_marker(self, bucket: str, key: str) -> None:
+        """A rename leaves a delete marker where there are versions, and does not say its id."""
+        pages = [
+            store.list_versions(bucket, prefix=key, limit=1) for store in (self.store, self.model)
+        ]
+        newest = [page.entries[0] for page in pages if page.entries and page.entries[0].key == key]
+        if len(newest) == 2 and newest[1].is_delete_marker:
+            self.names.learn(*(entry.version_id for entry in newest))
 
     @rule(bucket=bucket_names, default=encryptions)
     def set_bucket_encryption(self, bucket: str, default: Encryption) -> None:
