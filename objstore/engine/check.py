@@ -17,6 +17,7 @@ from pathlib import Path
 from blockdev import BlockDevice, DeviceError, SystemClock
 from objstore.config import CHECK_SHOWN_ROWS, StoreConfig
 from objstore.engine.check_sizes import size_problems
+from objstore.engine.check_versions import version_problems
 from objstore.engine.compaction import heal_log_segment, segments_of
 from objstore.engine.core import Core, tail_of
 from objstore.engine.extent_moves import verified_pieces
@@ -102,6 +103,7 @@ def check_core(core: Core) -> list[Problem]:
             problems += _check_extents(core, txn)
             problems += _check_segments(core, txn)
             problems += [Problem("data", text) for text in size_problems(txn)]
+            problems += [Problem("versions", text) for text in version_problems(txn)]
             return problems
     finally:
         core.slots.unpin(pin)

@@ -396,11 +396,16 @@ def _agree(part: CompletedPart, body: PartBody) -> bool:
 
 
 def manifests_of(parts: Iterable[PartBody]) -> list[ManifestBody]:
-    """The parts in runs of a row each; empty parts have no bytes to find."""
+    """The parts in runs of a row each; empty parts have no bytes to find.
+
+    Rows are told apart by where they begin: a run of empty parts alone goes on, or the next
+    one would take its place.
+    """
     manifests: list[ManifestBody] = []
     position = 0
     for part in parts:
-        if not manifests or len(manifests[-1].parts) == _PARTS_A_MANIFEST:
+        is_full = not manifests or len(manifests[-1].parts) >= _PARTS_A_MANIFEST
+        if is_full and (not manifests or position > manifests[-1].start_byte):
             manifests.append(ManifestBody(position, []))
         entry = ManifestPart(
             part.part_number, part.size_bytes, part.etag, part.checksums, part.extents, part.salt

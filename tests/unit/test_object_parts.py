@@ -129,6 +129,18 @@ def test_a_part_without_bytes(store: ObjectStore) -> None:
     assert_parts(store, parts)
 
 
+@pytest.mark.parametrize("empty", [31, 32, 33, 64, 65])
+def test_runs_of_parts_without_bytes(store: ObjectStore, empty: int) -> None:
+    """More of them than a row of the index takes: none takes the place of another."""
+    parts = dict.fromkeys(range(1, empty + 1), b"") | {empty + 1: b"bytes"}
+    put_parts(store, parts)
+    listed = store.list_object_parts(BUCKET, "key").parts
+    assert [part.part_number for part in listed] == list(parts)
+    for number, data in parts.items():
+        assert read_part(store, number) == data
+    assert store.check() == []
+
+
 def test_conditions_and_ranges(store: ObjectStore) -> None:
     info = put_parts(store, MANY)
     right, wrong = Conditions(if_match=(info.etag,)), Conditions(if_match=("x",))
