@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import string
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import quote
 
 from objstore.s3.http import Response
@@ -134,3 +134,12 @@ def child_text(node: ET.Element, name: str) -> str | None:
     if child is None:
         return None
     return child.text or ""
+
+
+def has_only(node: ET.Element, allowed: Collection[str]) -> bool:
+    """Whether each child is one of `allowed`, and none stands twice.
+
+    What is not understood is not ignored: of two keys to delete, one would be left.
+    """
+    tags = [child.tag for child in node]
+    return len(set(tags)) == len(tags) and set(tags) <= set(allowed)

@@ -76,9 +76,7 @@ def _rule(body: bytes) -> Element:
 
 
 def _check_children(node: Element, allowed: tuple[str, ...]) -> None:
-    """Each of them once at most, and nothing else: what is not understood is not ignored."""
-    tags = [child.tag for child in node]
-    if len(set(tags)) < len(tags) or not set(tags) <= set(allowed):
+    if not xml.has_only(node, allowed):
         raise S3Error("MalformedXML")
 
 

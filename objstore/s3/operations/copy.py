@@ -73,7 +73,7 @@ def parse_source(value: str) -> Source:
     Raises:
         S3Error: InvalidArgument, or NotImplemented for an access point.
     """
-    path, _, version_id = value.partition("?versionId=")
+    path, names_version, version_id = value.partition("?versionId=")
     try:
         decoded = unquote(path, errors="strict").removeprefix("/")
     except UnicodeDecodeError:
@@ -87,7 +87,7 @@ def parse_source(value: str) -> Source:
             "x-amz-copy-source",
             value,
         )
-    return Source(bucket, key, versions.checked(version_id) if version_id else "")
+    return Source(bucket, key, versions.checked(version_id) if names_version else "")
 
 
 def copy_object(ctx: Context, request: Request, body: bytes) -> Response:

@@ -16,6 +16,7 @@ from objstore.s3.http import CommitPlan, Context, Headers, Request, Response
 
 _IF_MODIFIED = b"x-amz-if-match-last-modified-time"
 _IF_SIZE = b"x-amz-if-match-size"
+_ENTRY = ("Key", "VersionId", "ETag", "LastModifiedTime", "Size")
 
 
 def delete_object(ctx: Context, request: Request) -> CommitPlan:
@@ -109,7 +110,7 @@ def _require_digest(request: Request) -> None:
 
 def _wanted(node: Element) -> _Wanted:
     key = xml.child_text(node, "Key")
-    if key is None:
+    if key is None or not xml.has_only(node, _ENTRY):
         raise S3Error("MalformedXML")
     found = _Wanted(key, xml.child_text(node, "VersionId") or None, _conditions(node))
     if not key:

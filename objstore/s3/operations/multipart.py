@@ -24,6 +24,7 @@ from objstore.s3.operations.put import body_size, checksum_headers, trailer_name
 from objstore.s3.versions import version_headers
 
 _PAGE = 1000
+_PART = ("PartNumber", "ETag", *(f"Checksum{name}" for name in ALGORITHMS))
 
 
 def create_upload(ctx: Context, request: Request, body: bytes) -> Response:
@@ -304,7 +305,7 @@ def _parse_part(node: Element) -> CompletedPart:
     etag = xml.child_text(node, "ETag")
     text = (xml.child_text(node, "PartNumber") or "").strip()
     number = integer(text, 2**31 - 1)
-    if etag is None or number is None:
+    if etag is None or number is None or not xml.has_only(node, _PART):
         raise S3Error("MalformedXML")
     if number < 1:
         raise invalid_argument("PartNumber must be >= 1", "PartNumber", text)
