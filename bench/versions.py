@@ -1,4 +1,4 @@
-"""``python -m bench.versions``: what versions cost, beside the same without them, in one run.
+"""``python -m bench.versions``: what versions, copies, appends and encryption cost, in one run.
 
 Embedded stores, one for each side, and the sides in turn, so that a change of the machine's
 speed hits both.  A figure of time is the median of the rounds; CPU is of this process, all of
@@ -21,6 +21,7 @@ from typing import Final
 from bench.load import object_bodies, object_key
 from bench.machine import describe
 from objstore import ObjectStore
+from objstore.model import Encryption, ObjectAttributes
 
 PLAIN: Final = "plain"
 VERSIONED: Final = "versioned"
@@ -31,16 +32,20 @@ PAGE: Final = 1000
 
 @dataclass(frozen=True)
 class Size:
-    """How much a run does.  `puts`: in a round.  `versions`: of each key that is listed."""
+    """How much a run does.
+
+    `puts`: in a round, and appends.  `versions`: of each key that is listed.
+    """
 
     puts: int
     rounds: int
     versions: int
     copied_bytes: int
+    read_bytes: int
 
 
-FULL: Final = Size(300, 5, 5, 1024 * MIB)
-QUICK: Final = Size(20, 2, 2, 4 * MIB)
+FULL: Final = Size(300, 5, 5, 1024 * MIB, 64 * MIB)
+QUICK: Final = Size(20, 2, 2, 4 * MIB, 2 * MIB)
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,45 @@ def copying(store: ObjectStore, size: Size) -> Iterator[Figure]:
     yield Figure(name, cost.wall_us / 1e3, "ms", 50, more_is_better=False)
 
 
-CASES: Final = (putting, listing, copying)
+def appending(store: ObjectStore, size: Size) -> Iterator[Figure]:
+    """4 KiB at the end of one object, again and again; beside PUTs of as much."""
+    body = object_bodies(4 * KIB)[0]
+    store.put(PLAIN, "log", b"")
+    offset_bytes = 0
+
+    def appended() -> int:
+        nonlocal offset_bytes
+        for _ in range(size.puts):
+            offset_bytes = store.append(PLAIN, "log", body, offset_bytes).size_bytes
+        return size.puts
+
+    (cost,) = in_turn([appended], size.rounds)
+    yield Figure("append 4 KiB", 1e6 / cost.wall_us, "op/s")
+    yield Figure("  CPU", cost.cpu_us, "µs")
+
+
+def reading(store: ObjectStore, size: Size) -> Iterator[Figure]:
+    """An object as it was put, and the same under a key of its own (SSE-S3)."""
+    body = object_bodies(size.read_bytes)[0]
+    store.put(PLAIN, "read", body)
+    encrypted = ObjectAttributes(encryption=Encryption("AES256"))
+    store.put(PLAIN, "read-sealed", body, attributes=encrypted)
+
+    def read(key: str) -> int:
+        with store.get(PLAIN, key) as reader:
+            read_bytes = sum(map(len, reader))
+        if read_bytes != size.read_bytes:
+            raise ValueError(f"{key} is short")
+        return 1
+
+    plain, sealed = in_turn([lambda: read("read"), lambda: read("read-sealed")], size.rounds)
+    name = f"GET {size.read_bytes // MIB} MiB"
+    yield Figure(f"{name}, plain", size.read_bytes / MIB / plain.wall_us * 1e6, "MiB/s")
+    yield Figure(f"{name}, encrypted", size.read_bytes / MIB / sealed.wall_us * 1e6, "MiB/s")
+    yield Figure("  ratio of the rates", plain.wall_us / sealed.wall_us * 100, "%", 60)
+
+
+CASES: Final = (putting, listing, copying, appending, reading)
 
 
 def main(argv: Sequence[str]) -> int:

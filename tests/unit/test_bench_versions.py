@@ -12,9 +12,15 @@ from bench.versions import Figure, main
 def test_quick_runs_every_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--quick", "--dir", str(tmp_path)]) == 0
     output = capsys.readouterr().out
-    for words in ("PUT 4 KiB, versioned", "list_versions of 1,000", "CopyObject of 4 MiB"):
+    for words in (
+        "PUT 4 KiB, versioned",
+        "list_versions of 1,000",
+        "CopyObject of 4 MiB",
+        "append 4 KiB",
+        "GET 2 MiB, encrypted",
+    ):
         assert words in output
-    assert output.count("reached") + output.count("MISSED") == 3
+    assert output.count("reached") + output.count("MISSED") == 4
     assert list(tmp_path.iterdir()) == []  # it cleans up
 
 
