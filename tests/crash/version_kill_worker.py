@@ -23,7 +23,15 @@ from typing import Any, TypeAlias
 
 from objstore import CompletedPart, ObjectStore
 from objstore.errors import ObjectLockedError
-from objstore.model import ByteRange, ObjectAttributes, ObjectLock, VersionEntry
+from objstore.model import (
+    NO_ENCRYPTION,
+    NO_LOCK,
+    ByteRange,
+    Encryption,
+    ObjectAttributes,
+    ObjectLock,
+    VersionEntry,
+)
 from tests.crash.kill_worker import CONFIG
 from tests.crash.tiny import pattern
 
@@ -32,7 +40,8 @@ THREADS = 3
 KEYS = 3
 MOST_VERSIONS = 8
 SIZES = (0, 10, 3000, 5000, 30_000, 150_000)
-HELD = ObjectAttributes(lock=ObjectLock(legal_hold=True))
+ALGORITHMS = ("", "", "AES256", "aws:kms", "SSE-C")
+SECRET = bytes(range(32))
 
 Version: TypeAlias = list[Any]
 State: TypeAlias = dict[str, list[Version]]
@@ -43,11 +52,19 @@ def digest(data: bytes) -> str:
     return sha256(data).hexdigest()[:16]
 
 
+def secret_of(store: ObjectStore, bucket: str, key: str, version_id: str = "") -> bytes:
+    """The customer's key of a version; empty if it has none."""
+    info = store.head(bucket, key, version_id=version_id, customer_key=None)
+    return SECRET if info.attributes.encryption.algorithm == "SSE-C" else b""
+
+
 def read_version(store: ObjectStore, bucket: str, entry: VersionEntry) -> Version:
     """What a listed version is."""
     if entry.is_delete_marker:
         return [entry.version_id, "-", False]
-    with store.get(bucket, entry.key, version_id=entry.version_id) as reader:
+    version_id = entry.version_id
+    secret = secret_of(store, bucket, entry.key, version_id)
+    with store.get(bucket, entry.key, version_id=version_id, customer_key=secret) as reader:
         lock = reader.info.attributes.lock
         return [entry.version_id, digest(reader.read()), bool(lock.legal_hold)]
 
@@ -81,12 +98,14 @@ class Writer:
     def _versions(self, bucket: str, key: str) -> list[Version]:
         return self._holds.get(f"{bucket}/{key}", [])
 
-    def _current(self, bucket: str, key: str) -> bytes | None:
+    def _current(self, bucket: str, key: str) -> tuple[bytes | None, bytes]:
+        """The present object's bytes, None without one; and its customer's key."""
         versions = self._versions(bucket, key)
         if not versions or versions[0][1] == "-":
-            return None
-        with self._store.get(bucket, key) as reader:
-            return reader.read()
+            return None, b""
+        secret = secret_of(self._store, bucket, key)
+        with self._store.get(bucket, key, customer_key=secret) as reader:
+            return reader.read(), secret
 
     def _with(self, bucket: str, key: str, data: bytes | None, is_held: bool = False) -> State:
         """The key with one more version; while versioning is suspended, with a null one."""
@@ -113,49 +132,57 @@ class Writer:
     def put(self, bucket: str, key: str) -> None:
         data = pattern(self._dice.getrandbits(32), self._dice.choice(SIZES))
         is_held = bucket == LOCKED and self._dice.random() < 0.4
-        attributes = HELD if is_held else ObjectAttributes()
+        algorithm = self._dice.choice(ALGORITHMS)
+        attributes = ObjectAttributes(
+            lock=ObjectLock(legal_hold=True) if is_held else NO_LOCK,
+            encryption=Encryption(algorithm) if algorithm else NO_ENCRYPTION,
+        )
+        secret = SECRET if algorithm == "SSE-C" else b""
         self._attempt(
             self._with(bucket, key, data, is_held),
-            lambda: self._store.put(bucket, key, data, attributes=attributes),
+            lambda: self._store.put(bucket, key, data, attributes=attributes, customer_key=secret),
         )
 
     def delete(self, bucket: str, key: str) -> None:
         self._attempt(self._with(bucket, key, None), lambda: self._store.delete(bucket, key))
 
     def append(self, bucket: str, key: str) -> None:
-        old = self._current(bucket, key) or b""
+        found, secret = self._current(bucket, key)
+        old = found or b""
         data = pattern(self._dice.getrandbits(32), self._dice.choice(SIZES[1:]))
         self._attempt(
             self._with(bucket, key, old + data),
-            lambda: self._store.append(bucket, key, data, len(old)),
+            lambda: self._store.append(bucket, key, data, len(old), customer_key=secret),
         )
 
     def rename(self, bucket: str, key: str) -> None:
         target = self._dice.choice([other for other in self._keys if other != key])
-        data = self._current(bucket, key)
+        data, _secret = self._current(bucket, key)
         if data is not None:
             after = self._with(bucket, target, data) | self._with(bucket, key, None)
             self._attempt(after, lambda: self._store.rename(bucket, key, target))
 
     def copy(self, bucket: str, key: str) -> None:
         source = self._dice.choice(BUCKETS)
-        data = self._current(source, key)
+        data, secret = self._current(source, key)
         if data is not None:
             self._attempt(
-                self._with(bucket, key, data), lambda: self._store.copy(source, key, bucket, key)
+                self._with(bucket, key, data),
+                lambda: self._store.copy(source, key, bucket, key, source_customer_key=secret),
             )
 
     def upload(self, bucket: str, key: str) -> None:
         """Of new bytes and of a slice of what is there."""
         data = pattern(self._dice.getrandbits(32), 20_000)
-        old = self._current(bucket, key) or b""
+        found, secret = self._current(bucket, key)
+        old = found or b""
         upload_id = self._store.create_upload(bucket, key).upload_id
         with self._store.open_part(bucket, key, upload_id, 1) as part:
             part.write(data)
             parts = [CompletedPart(1, part.commit().etag)]
         if len(old) > 200:
-            part_of = ByteRange(100, len(old) - 50)
-            how: dict[str, Any] = {"byte_range": part_of}
+            how: dict[str, Any] = {"byte_range": ByteRange(100, len(old) - 50)}
+            how["source_customer_key"] = secret
             copied = self._store.copy_part(bucket, key, bucket, key, upload_id, 2, **how)
             parts.append(CompletedPart(2, copied.etag))
             data += old[100 : len(old) - 49]
