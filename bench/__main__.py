@@ -28,7 +28,7 @@ from bench.report import (
 )
 from bench.run import print_progress, run_embedded, run_http
 from bench.signing import Credentials
-from bench.targets import Objstore, SeaweedFS, Target, TargetFailed, remote
+from bench.targets import AGAINST, Objstore, SeaweedFS, Target, TargetFailed, remote
 from bench.wire import BadResponse
 from bench.workloads import EMBEDDED_WORKLOADS, MIB, WORKLOADS, Parameters, Workload
 
@@ -63,6 +63,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add("--generators", type=int, default=1, help="processes that make the load (default 1)")
     add("--peer", choices=["seaweedfs"], help="measure this server too, in alternation")
+    add(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="measure the objstore of this checkout too, in alternation; it has its own .venv",
+    )
     add("--no-objstore", action="store_true", help="measure the peer alone")
     add("--no-embedded", action="store_true", help="HTTP alone")
     add("--no-http", action="store_true", help="embedded alone")
@@ -101,6 +107,9 @@ def servers(arguments: argparse.Namespace, root: Path) -> list[Callable[[], Targ
     elif not arguments.no_objstore:
         counts = arguments.workers or [2]
         starts += [partial(Objstore, root / f"objstore-{n}", n) for n in counts]
+    if arguments.against:
+        workers = (arguments.workers or [2])[0]
+        starts.append(partial(Objstore, root / "against", workers, arguments.against))
     if arguments.peer == "seaweedfs":
         starts.append(partial(SeaweedFS, root / "seaweedfs"))
     return starts
@@ -131,6 +140,8 @@ def report_on(
     """Lines, ratios and warnings of a run."""
     lines = summarise_rounds(measurements)
     ratios = compare(lines, EMBEDDED_WORKLOADS, "sqlite")
+    if arguments.against:
+        ratios += compare(lines, WORKLOADS, AGAINST)
     if arguments.peer:
         ratios += compare(lines, WORKLOADS, arguments.peer)
     machine = describe(root)

@@ -25,6 +25,8 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 KEYS = Credentials("BENCHROOT", "bench+secret/0123456789abcdefghij")
 PORT_TRIES = 100
+AGAINST = "objstore before"
+"""The name of another version of the project beside this one."""
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
 
@@ -149,19 +151,36 @@ class Started(Target):
 
 
 class Objstore(Started):
-    """`objstore serve` with fresh data and as many workers as told."""
+    """`objstore serve` with fresh data and as many workers as told.
 
-    def __init__(self, directory: Path, workers: int) -> None:
+    `checkout`: of another version of the project, with its own ``.venv``, to be served instead.
+    """
+
+    def __init__(self, directory: Path, workers: int, checkout: Path | None = None) -> None:
         directory.mkdir(parents=True)
         port = free_port()
-        command: list[str | Path] = [sys.executable, "-m", "objstore.cli"]
+        python = sys.executable if checkout is None else python_of(checkout)
+        command: list[str | Path] = [python, "-m", "objstore.cli"]
         command += ["serve", directory / "data"]
         command += ["--port", str(port), "--workers", str(workers)]
         keys = {
             "OBJSTORE_ROOT_ACCESS_KEY": KEYS.access_key,
             "OBJSTORE_ROOT_SECRET_KEY": KEYS.secret_key,
         }
-        super().__init__(f"objstore w{workers}", command, directory, port, keys)
+        name = f"objstore w{workers}" if checkout is None else AGAINST
+        super().__init__(name, command, directory, port, keys)
+
+
+def python_of(checkout: Path) -> Path:
+    """The interpreter of a checkout's own environment.
+
+    Raises:
+        TargetFailed: it has none.
+    """
+    python = checkout.resolve() / ".venv" / "bin" / "python"
+    if not python.exists():
+        raise TargetFailed(f"{checkout} has no .venv: run `make .venv/.dev` there")
+    return python
 
 
 class SeaweedFS(Started):
