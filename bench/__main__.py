@@ -43,6 +43,10 @@ QUICK = Parameters(
 QUICK_WORKLOADS = ("embedded", "4KiB x16", "LIST", "x4")
 
 
+UNCHANGED = 0.95
+"""What a new version may lose of the rate of an old one, before it counts as a loss."""
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -141,7 +145,7 @@ def report_on(
     lines = summarise_rounds(measurements)
     ratios = compare(lines, EMBEDDED_WORKLOADS, "sqlite")
     if arguments.against:
-        ratios += compare(lines, WORKLOADS, AGAINST)
+        ratios += compare(lines, WORKLOADS, AGAINST, UNCHANGED)
     if arguments.peer:
         ratios += compare(lines, WORKLOADS, arguments.peer)
     machine = describe(root)

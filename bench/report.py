@@ -108,9 +108,17 @@ def _median(values: Sequence[float | None]) -> float | None:
     return statistics.median(known) if known else None
 
 
-def compare(lines: Sequence[Line], workloads: Sequence[Workload], peer: str) -> list[Ratio]:
-    """Every other target's rate over the peer's, workload by workload."""
-    wanted = {workload.name: workload.target_ratio for workload in workloads}
+def compare(
+    lines: Sequence[Line],
+    workloads: Sequence[Workload],
+    peer: str,
+    wanted_ratio: float | None = None,
+) -> list[Ratio]:
+    """Every other target's rate over the peer's, workload by workload.
+
+    `wanted_ratio`: of all workloads; None for what each wants of a peer.
+    """
+    wanted = {workload.name: wanted_ratio or workload.target_ratio for workload in workloads}
     peers = {line.workload: line.rate for line in lines if line.target == peer}
     return [
         Ratio(

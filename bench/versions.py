@@ -1,6 +1,6 @@
 """``python -m bench.versions``: what versions, copies, appends and encryption cost, in one run.
 
-Embedded stores, one for each side, and the sides in turn, so that a change of the machine's
+An embedded store, then a server, and the sides in turn, so that a change of the machine's
 speed hits both.  A figure of time is the median of the rounds; CPU is of this process, all of
 its threads.
 """
@@ -8,96 +8,23 @@ its threads.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from bench.load import object_bodies, object_key
 from bench.machine import describe
+from bench.targets import Objstore
+from bench.versions_figures import FULL, KIB, MIB, PAGE, QUICK, Figure, Size, in_turn
+from bench.versions_http import over_http
 from objstore import ObjectStore
 from objstore.model import Encryption, ObjectAttributes
 
 PLAIN: Final = "plain"
 VERSIONED: Final = "versioned"
-KIB: Final = 1024
-MIB: Final = 1024 * KIB
-PAGE: Final = 1000
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much a run does.
-
-    `puts`: in a round, and appends.  `versions`: of each key that is listed.
-    """
-
-    puts: int
-    rounds: int
-    versions: int
-    copied_bytes: int
-    read_bytes: int
-
-
-FULL: Final = Size(300, 5, 5, 1024 * MIB, 64 * MIB)
-QUICK: Final = Size(20, 2, 2, 4 * MIB, 2 * MIB)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A result.  `goal`: at least, or at most unless `more_is_better`; None for none."""
-
-    name: str
-    value: float
-    unit: str
-    goal: float | None = None
-    more_is_better: bool = True
-
-    def line(self) -> str:
-        """As the terminal has it."""
-        text = f"{self.name:58}{self.value:12,.2f} {self.unit}"
-        if self.goal is None:
-            return text
-        is_reached = self.value >= self.goal if self.more_is_better else self.value <= self.goal
-        sign = "≥" if self.more_is_better else "≤"
-        return f"{text:76}{sign} {self.goal:g}  {'reached' if is_reached else 'MISSED'}"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one action, in microseconds: elapsed, and CPU."""
-
-    wall_us: float
-    cpu_us: float
-
-
-def measured(action: Callable[[], int]) -> Cost:
-    """What one operation of `action` cost; it returns how many it did."""
-    started_ns, cpu_ns = time.perf_counter_ns(), time.process_time_ns()
-    count = action()
-    cpu_ns, ended_ns = time.process_time_ns() - cpu_ns, time.perf_counter_ns()
-    return Cost((ended_ns - started_ns) / count / 1e3, cpu_ns / count / 1e3)
-
-
-def in_turn(actions: Sequence[Callable[[], int]], rounds: int) -> list[Cost]:
-    """The median cost of each: A B, B A, A B …"""
-    costs: list[list[Cost]] = [[] for _ in actions]
-    for number in range(rounds):
-        order = range(len(actions)) if number % 2 == 0 else reversed(range(len(actions)))
-        for place in order:
-            costs[place].append(measured(actions[place]))
-    return [
-        Cost(
-            statistics.median(cost.wall_us for cost in taken),
-            statistics.median(cost.cpu_us for cost in taken),
-        )
-        for taken in costs
-    ]
 
 
 def putting(store: ObjectStore, size: Size) -> Iterator[Figure]:
@@ -204,6 +131,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--dir", type=Path, help="where to put the data")
     parser.add_argument("--quick", action="store_true", help="shows that it works, not how fast")
     arguments = parser.parse_args(argv)
+    size = QUICK if arguments.quick else FULL
     with TemporaryDirectory(prefix="objstore-bench-", dir=arguments.dir) as name:
         machine = describe(Path(name))
         print(f"{machine.cpu}, {machine.cores} cores, {machine.filesystem}, {machine.commit}")
@@ -212,8 +140,14 @@ def main(argv: Sequence[str]) -> int:
                 store.create_bucket(bucket)
             store.set_versioning(VERSIONED, "Enabled")
             for case in CASES:
-                for figure in case(store, QUICK if arguments.quick else FULL):
+                for figure in case(store, size):
                     print(figure.line(), flush=True)
+        target = Objstore(Path(name) / "server", 1)
+        try:
+            for figure in over_http(target, size):
+                print(figure.line(), flush=True)
+        finally:
+            target.stop()
     return 0
 
 

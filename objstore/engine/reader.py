@@ -165,7 +165,7 @@ class ObjectReader:
         want_bytes = min(most_bytes, rest_bytes)
         stop = -(-(offset + want_bytes) // chunk_bytes)
         low, high = first * chunk_bytes, min(stop * chunk_bytes, extent.length_bytes)
-        buffer = bytearray(high - low)
+        buffer = self._buffer_of(high - low)
         if not read(extent.offset_bytes + low, buffer):
             return None
         view = memoryview(buffer)
@@ -180,6 +180,10 @@ class ObjectReader:
                     "device does not match its checksum; run `objstore check`"
                 )
         return view[offset - low : offset - low + want_bytes]
+
+    def _buffer_of(self, length_bytes: int) -> bytearray:
+        """What bytes of the device are read into: the caller keeps what lies in it."""
+        return bytearray(length_bytes)
 
     def _checksum(self, read: ReadInto, extent: Extent, chunk: int) -> int | None:
         """What the chunk's checksum should be, from a small window of the extent's table."""

@@ -89,7 +89,7 @@ def _manifests(
 class SealedReader(ObjectReader):
     """As `ObjectReader`, of an encrypted object.  It holds the data key until it is closed."""
 
-    __slots__ = ("_data_key", "_opened", "_opener", "_starts_of_streams", "_streams")
+    __slots__ = ("_data_key", "_opened", "_opener", "_scratch", "_starts_of_streams", "_streams")
 
     def __init__(
         self,
@@ -109,6 +109,7 @@ class SealedReader(ObjectReader):
         self._starts_of_streams = [stream.start_byte for stream in sealed.streams]
         self._opener: FrameOpener | None = None
         self._opened = -1
+        self._scratch = bytearray()
 
     def _next(self, read: ReadInto) -> memoryview | bytes | None:
         left_bytes = self.start_byte + self.length_bytes - self._position
@@ -129,6 +130,12 @@ class SealedReader(ObjectReader):
             raise CorruptionError(f"{self._name()}: {error}; run `objstore check`") from None
         self._position += want_bytes
         return memoryview(plain)[frames.skip : frames.skip + want_bytes]
+
+    def _buffer_of(self, length_bytes: int) -> bytearray:
+        """The same as before, if it fits: nobody keeps encrypted bytes."""
+        if len(self._scratch) != length_bytes:
+            self._scratch = bytearray(length_bytes)
+        return self._scratch
 
     def _most_bytes(self, offset: int) -> int:
         """How many bytes a piece from here on may have: as many frames as go into a block."""
