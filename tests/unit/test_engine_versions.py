@@ -13,23 +13,18 @@ from objstore import ObjectStore
 from objstore.engine.versions import parse_version_id, version_id
 from objstore.errors import (
     BucketNotEmptyError,
-    BucketStateError,
     InvalidArgumentError,
     IsDeleteMarkerError,
     NoSuchKeyError,
-    NoSuchSettingError,
     NoSuchUploadError,
     NoSuchVersionError,
-    ObjectLockedError,
     PreconditionFailedError,
 )
 from objstore.model import (
     CompletedPart,
     Conditions,
-    DefaultRetention,
     DeleteTarget,
     ObjectAttributes,
-    ObjectLock,
     VersionEntry,
 )
 from tests.stores import StoreFactory
@@ -374,153 +369,3 @@ def test_all_of_it_survives_compaction_and_the_loss_of_the_index(
     for (key, version), body in expected.items():
         assert body_of(again, key, version) == body
     assert again.check() == []
-
-
-# --- object lock --------------------------------------------------------------------
-
-
-@pytest.fixture
-def locking(versioned: ObjectStore) -> ObjectStore:
-    versioned.set_object_lock(BUCKET, DefaultRetention())
-    return versioned
-
-
-def now_ms(store: ObjectStore) -> int:
-    return store.clock.now_ns() // 1_000_000
-
-
-def locked(store: ObjectStore, lock: ObjectLock) -> str:
-    return store.put(BUCKET, "k", b"locked", attributes=ObjectAttributes(lock=lock)).version_id
-
-
-def test_object_lock_needs_versions_and_keeps_them(store: ObjectStore) -> None:
-    with pytest.raises(NoSuchSettingError):
-        store.object_lock(BUCKET)
-    with pytest.raises(BucketStateError):
-        store.set_object_lock(BUCKET, DefaultRetention())
-    with pytest.raises(BucketStateError):
-        locked(store, ObjectLock(legal_hold=True))
-    store.set_versioning(BUCKET, "Enabled")
-    store.set_object_lock(BUCKET, DefaultRetention("GOVERNANCE", days=1))
-    with pytest.raises(BucketStateError):
-        store.set_versioning(BUCKET, "Suspended")
-    assert store.object_lock(BUCKET) == DefaultRetention("GOVERNANCE", 1)
-    for wrong in (
-        DefaultRetention("GOVERNANCE"),
-        DefaultRetention("OTHER", 1),
-        DefaultRetention("COMPLIANCE", 1, 1),
-        DefaultRetention("COMPLIANCE", -1),
-        DefaultRetention("COMPLIANCE", years=101),
-        DefaultRetention("", 1),
-    ):
-        with pytest.raises(InvalidArgumentError):
-            store.set_object_lock(BUCKET, wrong)
-
-
-def test_retention_ends_and_governance_can_be_bypassed(locking: ObjectStore) -> None:
-    clock = locking.clock
-    assert isinstance(clock, ManualClock)
-    until = now_ms(locking) + DAY_MS
-    governed = locked(locking, ObjectLock("GOVERNANCE", until))
-    complied = locked(locking, ObjectLock("COMPLIANCE", until))
-    for version in (governed, complied):
-        with pytest.raises(ObjectLockedError):
-            locking.delete(BUCKET, "k", version_id=version)
-    with pytest.raises(ObjectLockedError):
-        locking.delete(BUCKET, "k", version_id=complied, bypass_governance=True)
-    assert locking.delete(BUCKET, "k", version_id=governed, bypass_governance=True).existed
-    results = locking.delete_many(BUCKET, [DeleteTarget("k", complied), "k"])
-    assert isinstance(results[0].error, ObjectLockedError)
-    assert results[1].delete_marker  # hides it, and removes nothing
-    clock.advance(DAY_MS * 1_000_000 + 1)
-    assert locking.delete(BUCKET, "k", version_id=complied).existed
-
-
-def test_a_legal_hold_outlasts_everything(locking: ObjectStore) -> None:
-    version = locked(locking, ObjectLock(legal_hold=True))
-    with pytest.raises(ObjectLockedError):
-        locking.delete(BUCKET, "k", version_id=version, bypass_governance=True)
-    locking.set_retention(BUCKET, "k", "GOVERNANCE", now_ms(locking) + 5)
-    info = locking.set_legal_hold(BUCKET, "k", False, version_id=version)
-    assert info.attributes.lock == ObjectLock("GOVERNANCE", now_ms(locking) + 5, False)
-    locking.set_retention(BUCKET, "k", "", 0, bypass_governance=True)
-    assert locking.head(BUCKET, "k").attributes.lock == ObjectLock(legal_hold=False)
-    assert locking.delete(BUCKET, "k", version_id=version).existed
-
-
-def test_a_retention_is_only_ever_made_longer(locking: ObjectStore) -> None:
-    now = now_ms(locking)
-    locked(locking, ObjectLock("COMPLIANCE", now + 100))
-    locking.set_retention(BUCKET, "k", "COMPLIANCE", now + 200)
-    for mode, until in (("COMPLIANCE", now + 150), ("GOVERNANCE", now + 300), ("", 0)):
-        with pytest.raises(ObjectLockedError):
-            locking.set_retention(BUCKET, "k", mode, until, bypass_governance=True)
-    for mode, until in (("COMPLIANCE", now), ("OTHER", now + 900), ("GOVERNANCE", 0)):
-        with pytest.raises(InvalidArgumentError):
-            locking.set_retention(BUCKET, "k", mode, until)
-    locked(locking, ObjectLock("GOVERNANCE", now + 100))
-    with pytest.raises(ObjectLockedError):
-        locking.set_retention(BUCKET, "k", "GOVERNANCE", now + 50)
-    with pytest.raises(ObjectLockedError):
-        locking.set_retention(BUCKET, "k", "COMPLIANCE", now + 200)
-    locking.set_retention(BUCKET, "k", "GOVERNANCE", now + 50, bypass_governance=True)
-    assert locking.head(BUCKET, "k").attributes.lock.retain_until_ms == now + 50
-    locking.set_retention(BUCKET, "k", "COMPLIANCE", now + 60, bypass_governance=True)
-    assert locking.head(BUCKET, "k").attributes.lock == ObjectLock("COMPLIANCE", now + 60)
-
-
-def test_the_default_retention_is_of_writes_that_name_none(locking: ObjectStore) -> None:
-    locking.set_object_lock(BUCKET, DefaultRetention("COMPLIANCE", years=2))
-    until = now_ms(locking) + 2 * 365 * DAY_MS
-    info = locking.put(BUCKET, "k", b"x")
-    assert info.attributes.lock == ObjectLock("COMPLIANCE", until)
-    assert locking.head(BUCKET, "k").attributes.lock == info.attributes.lock
-    own = ObjectLock("GOVERNANCE", now_ms(locking) + 5, legal_hold=True)
-    named = locking.put(BUCKET, "k", b"x", attributes=ObjectAttributes(lock=own))
-    assert named.attributes.lock == own
-    assert locking.copy(BUCKET, "k", BUCKET, "copy").attributes.lock.mode == "COMPLIANCE"
-
-
-def test_a_locked_version_outlives_compaction_and_rebuild(store_factory: StoreFactory) -> None:
-    clock = ManualClock()
-    store = store_factory(clock=clock)
-    store.create_bucket(BUCKET)
-    store.set_versioning(BUCKET, "Enabled")
-    store.set_object_lock(BUCKET, DefaultRetention("COMPLIANCE", days=1))
-    version = store.put(BUCKET, "k", b"locked" * 40_000).version_id
-    store.delete(BUCKET, "k")
-    for _ in range(3):
-        for number in range(20):
-            store.put(BUCKET, f"n{number}", b"n" * 50_000)
-        store.maintain()
-    store.close()
-    shutil.rmtree(store_factory.path() / "index")
-    again = store_factory(clock=clock)
-    with pytest.raises(ObjectLockedError):
-        again.delete(BUCKET, "k", version_id=version, bypass_governance=True)
-    assert body_of(again, "k", version) == b"locked" * 40_000
-
-
-# --- settings -----------------------------------------------------------------------
-
-
-def test_settings_are_kept_and_deleted(store_factory: StoreFactory) -> None:
-    store = store_factory()
-    store.create_bucket(BUCKET)
-    with pytest.raises(NoSuchSettingError):
-        store.bucket_setting(BUCKET, "tagging")
-    store.set_bucket_setting(BUCKET, "tagging", b"t" * 5000)
-    store.set_bucket_setting(BUCKET, "notification", b"e")
-    store.put(BUCKET, "k", b"in the same bucket")
-    for name in ("versioning", "object-lock"):
-        with pytest.raises(InvalidArgumentError):
-            store.set_bucket_setting(BUCKET, name, b"x")
-    store.close()
-    again = store_factory()
-    assert again.bucket_setting(BUCKET, "tagging") == b"t" * 5000
-    again.set_bucket_setting(BUCKET, "tagging", None)
-    again.set_bucket_setting(BUCKET, "tagging", None)
-    with pytest.raises(NoSuchSettingError):
-        again.bucket_setting(BUCKET, "tagging")
-    assert again.bucket_setting(BUCKET, "notification") == b"e"
-    assert [entry.key for entry in again.list(BUCKET).entries] == ["k"]
