@@ -9,6 +9,7 @@ here knows, and the answer is 501: ``DELETE /bucket?something`` is never DeleteB
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
@@ -188,9 +189,15 @@ def _unknown(method: str, level: Level, left: set[str], names: set[str]) -> Oper
     return Operation(f"{method} ?{'&'.join(sorted(left))}", method, level, kind=kind)
 
 
+# A key can have a percent sign, and then has to escape it.
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
 def _locate(ctx: Context, request: Request) -> None:
     host = request.header_map.get(b"host", b"")
     raw_path = request.raw_path
+    if b"%" in raw_path and _BROKEN_ESCAPE.search(raw_path):
+        raise _invalid_uri(raw_path)
     try:
         bucket = bucket_of_host(host.decode("latin-1"), ctx.base_domains) if host else ""
         if bucket:

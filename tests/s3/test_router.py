@@ -353,3 +353,14 @@ def test_the_documented_table_is_current() -> None:
     assert s3_compatibility.render(page) == page, "run: python -m bench.s3_compatibility"
     for row in OPERATIONS:
         assert f"| {row.name} |" in page
+
+
+@pytest.mark.parametrize("path", [b"/bucket/%", b"/bucket/a%2", b"/bucket/%zz", b"/bucket/%%41"])
+def test_a_percent_sign_that_escapes_nothing(path: bytes) -> None:
+    s3 = S3()
+    s3("PUT", "/bucket")
+    for method in ("PUT", "GET"):
+        request = Request(method, path, b"", [(b"host", b"localhost")], body_length=0)
+        reply = s3.run(request, b"")
+        assert (reply.status, reply.code) == (400, "InvalidURI")
+    assert s3.store.list("bucket").entries == ()
