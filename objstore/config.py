@@ -104,6 +104,11 @@ MAX_KMS_BODY_BYTES = 256 * KIB
 
 # The HTTP front: a connection's buffers.
 
+MAX_CORS_RULES = 100
+"""Of a bucket, as in S3."""
+
+MAX_CORS_AGE_S = 2**31 - 1
+
 MAX_CLIENT_TOKEN_CHARS = 64
 """Of RenameObject's x-amz-client-token."""
 

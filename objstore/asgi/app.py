@@ -32,7 +32,7 @@ from objstore.kms.service import LocalKeyService
 from objstore.s3.errors import to_response
 from objstore.s3.http import CommitPlan, Context, Request, Response, WritePlan
 from objstore.s3.operation import Operation
-from objstore.s3.service import prepare
+from objstore.s3.service import prepare, sent_headers
 from objstore.s3.store import BodyReader
 
 LARGE_BYTES = 1 * MIB
@@ -97,7 +97,7 @@ class S3Endpoint:
         if not isinstance(body, bytes):
             await self._stream(request, response, body, send)
             return
-        headers = response.headers + ctx.common_headers(request)
+        headers = sent_headers(ctx, request, response)
         exchange = own_exchange(send)
         if exchange is not None:  # and no middleware that wants to see the answer
             exchange.answer(response.status, headers, body)
@@ -170,7 +170,7 @@ class S3Endpoint:
                 response = self._failure(request, error)
                 assert isinstance(response.body, bytes)
                 piece, left_bytes = response.body, len(response.body)
-            headers = response.headers + self._ctx.common_headers(request)
+            headers = sent_headers(self._ctx, request, response)
             await send(
                 {"type": "http.response.start", "status": response.status, "headers": headers}
             )

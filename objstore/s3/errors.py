@@ -22,6 +22,7 @@ log = logging.getLogger("objstore.s3")
 ERRORS: dict[str, tuple[int, str]] = {
     "AccessControlListNotSupported": (400, "The bucket does not allow ACLs"),
     "AccessDenied": (403, "Access Denied"),
+    "AccessForbidden": (403, "CORSResponse: This CORS request is not allowed."),
     "AuthorizationHeaderMalformed": (
         400,
         "The authorization header that you provided is not valid.",
@@ -134,6 +135,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "KMS.KMSInvalidStateException": (400, "The key's state does not allow this."),
     "KMS.NotFoundException": (400, "There is no such key."),
     "NoSuchBucket": (404, "The specified bucket does not exist"),
+    "NoSuchCORSConfiguration": (404, "The CORS configuration does not exist"),
     "NoSuchKey": (404, "The specified key does not exist."),
     "NoSuchObjectLockConfiguration": (
         404,
@@ -263,6 +265,7 @@ _NO_SETTING = {
     "object-lock": "ObjectLockConfigurationNotFoundError",
     "encryption": "ServerSideEncryptionConfigurationNotFoundError",
     "tagging": "NoSuchTagSet",
+    "cors": "NoSuchCORSConfiguration",
 }
 
 # The first class that the error is an instance of decides: subclasses stand before their bases.

@@ -21,7 +21,7 @@ from objstore.s3.http import Context, Request
 from objstore.s3.names import bucket_of_host, decode, split_path
 from objstore.s3.operation import Kind, Level, Operation
 from objstore.s3.refusals import SUSPECT_HEADERS
-from objstore.s3.table import OPERATIONS, SUBRESOURCES
+from objstore.s3.table import OPERATIONS, PREFLIGHT, SUBRESOURCES
 
 # Authentication in the query string, in the case that objstore.auth reads, and judges.
 _CLAIMS = frozenset(("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"))
@@ -120,7 +120,8 @@ def route(ctx: Context, request: Request) -> Operation:
     _locate(ctx, request)
     if request.raw_query:
         _read_query(request)
-    operation = resolve(request)
+    is_preflight = request.method == "OPTIONS" and request.bucket
+    operation = PREFLIGHT if is_preflight else resolve(request)
     request.operation = operation
     return operation
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from objstore.s3.authentication import authenticate, check_owner
+from objstore.s3.cors import ORIGIN, answer_headers
 from objstore.s3.encryption_checks import check_operation as check_encryption
 from objstore.s3.errors import S3Error
-from objstore.s3.http import Context, Request
+from objstore.s3.http import Context, Headers, Request, Response
 from objstore.s3.operation import Operation
 from objstore.s3.refusals import SUSPECT_HEADERS, check_headers
 from objstore.s3.router import route
+from objstore.s3.table import PREFLIGHT
 
 
 def prepare(ctx: Context, request: Request) -> Operation:
@@ -21,6 +23,8 @@ def prepare(ctx: Context, request: Request) -> Operation:
         S3Error, AuthError, StoreError: for `errors.to_response`.
     """
     operation = route(ctx, request)
+    if operation is PREFLIGHT:  # browsers do not sign it
+        return operation
     authenticate(ctx, request)
     if operation.handler is None:
         raise S3Error("NotImplemented", f"The operation {operation.name} is not implemented")
@@ -30,3 +34,11 @@ def prepare(ctx: Context, request: Request) -> Operation:
             check_owner(ctx, request.bucket, request.header(b"x-amz-expected-bucket-owner"))
         check_encryption(ctx, operation.name, request)
     return operation
+
+
+def sent_headers(ctx: Context, request: Request, response: Response) -> Headers:
+    """All headers of a response; the carrier adds Date and Connection."""
+    headers = response.headers + ctx.common_headers(request)
+    if ORIGIN in request.header_map:
+        headers += answer_headers(ctx, request)
+    return headers

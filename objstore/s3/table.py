@@ -15,6 +15,7 @@ from objstore.s3.operations import (
     bucket_encryption,
     buckets,
     copy,
+    cors,
     delete,
     get,
     listing,
@@ -118,6 +119,7 @@ def _offered() -> list[Operation]:
         ),
         *_tagging(),
         *_encryption(),
+        *_cors(),
         *_object_lock(),
         _row("DeleteObjects", "POST", "bucket", "delete", handler=delete.delete_objects),
         _row("GetObject", "GET", "object", params=_READ, kind="read", handler=get.get_object),
@@ -234,6 +236,17 @@ def _object_lock() -> list[Operation]:
     return rows
 
 
+def _cors() -> list[Operation]:
+    return [
+        _row(f"{verb}BucketCors", method, "bucket", "cors", handler=handler)
+        for verb, method, handler in (
+            ("Get", "GET", cors.get_cors),
+            ("Put", "PUT", cors.put_cors),
+            ("Delete", "DELETE", cors.delete_cors),
+        )
+    ]
+
+
 def _encryption() -> list[Operation]:
     return [
         _row(f"{verb}BucketEncryption", method, "bucket", "encryption", handler=handler)
@@ -253,7 +266,6 @@ _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
         "PUT": "PutBucketAccelerateConfiguration",
     },
     "acl": {"GET": "GetBucketAcl", "PUT": "PutBucketAcl"},
-    "cors": {"GET": "GetBucketCors", "PUT": "PutBucketCors", "DELETE": "DeleteBucketCors"},
     "lifecycle": {
         "GET": "GetBucketLifecycleConfiguration",
         "PUT": "PutBucketLifecycleConfiguration",
@@ -380,6 +392,9 @@ def _known() -> list[Operation]:
 
 
 OPERATIONS: tuple[Operation, ...] = (*_offered(), *_known())
+
+# What a browser asks before a request of another origin; not S3's, so not in its model.
+PREFLIGHT = _row("Preflight", "OPTIONS", "bucket", handler=cors.preflight)
 
 # Names of the model that stand for the same request as a newer one.
 ALIASES = {

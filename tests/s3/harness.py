@@ -145,7 +145,7 @@ class S3:
         except Exception as error:
             response = errors.to_response(self.ctx, request, error)
         content = response.body if isinstance(response.body, bytes) else response.body.read()
-        sent = response.headers + self.ctx.common_headers(request)
+        sent = service.sent_headers(self.ctx, request, response)
         headers = {k.decode("ascii"): v.decode("utf-8") for k, v in sent}
         assert len(headers) == len(sent), f"a header is sent twice: {sent}"
         self._check_framing(request, response, headers, content)

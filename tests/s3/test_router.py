@@ -23,7 +23,7 @@ from tests.s3.harness import S3
 MODEL = botocore.session.get_session().get_service_model("s3")
 SERIALIZER = create_serializer("rest-xml", include_validation=False)
 OFFERED = sorted(row.name for row in OPERATIONS if row.offered)
-SUBRESOURCE_METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
+SUBRESOURCE_METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH")
 
 
 def operations() -> Iterator[OperationModel]:
