@@ -143,6 +143,17 @@ BUCKETS = [
         ("an empty rule", "<Rule/>", "MalformedXML"),
     ),
     missing_bucket("DeleteBucketEncryption", "DELETE", "encryption"),
+    missing_bucket("GetBucketCors", "GET", "cors"),
+    *documents(
+        "PutBucketCors",
+        "PUT",
+        "/bucket",
+        "cors",
+        "CORSConfiguration",
+        ("no rule", "", "MalformedXML"),
+        ("an empty rule", "<CORSRule/>", "MalformedXML"),
+    ),
+    missing_bucket("DeleteBucketCors", "DELETE", "cors"),
     missing_bucket("GetObjectLockConfiguration", "GET", "object-lock"),
     *documents(
         "PutObjectLockConfiguration",

@@ -143,6 +143,9 @@ def _settings() -> list[Bad]:
         "<Rule><ApplyServerSideEncryptionByDefault>{}</ApplyServerSideEncryptionByDefault></Rule>"
     ).format
     mode = "<Mode>GOVERNANCE</Mode>"
+    cors = "<CORSConfiguration>{}</CORSConfiguration>".format
+    origin = "<AllowedOrigin>*</AllowedOrigin>"
+    method = "<AllowedMethod>GET</AllowedMethod>"
     return [
         *_documents("PutBucketVersioning", "/bucket", "versioning",
                     versioning("<Status>On</Status>"), versioning("<Status/>")),
@@ -166,6 +169,16 @@ def _settings() -> list[Bad]:
         Bad("GetBucketEncryption", "GET", "/bucket", 404,
             "ServerSideEncryptionConfigurationNotFoundError", "encryption"),
         Bad("DeleteBucketEncryption", "DELETE", "/missing", 404, "NoSuchBucket", "encryption"),
+        *_documents(
+            "PutBucketCors", "/bucket", "cors", "", cors(""), cors("<CORSRule/>"),
+            cors("<Rule/>"), cors(f"<CORSRule>{origin}</CORSRule>"),
+            cors(f"<CORSRule>{origin}{method}<MaxAgeSeconds>-1</MaxAgeSeconds></CORSRule>"),
+            cors(f"<CORSRule>{origin}{method}</CORSRule>" * 101),
+        ),
+        Bad("PutBucketCors", "PUT", "/bucket", 400, "InvalidRequest", "cors",
+            cors(f"<CORSRule>{origin}<AllowedMethod>PATCH</AllowedMethod></CORSRule>")),
+        Bad("GetBucketCors", "GET", "/bucket", 404, "NoSuchCORSConfiguration", "cors"),
+        Bad("DeleteBucketCors", "DELETE", "/missing", 404, "NoSuchBucket", "cors"),
         *_documents(
             "PutObjectLockConfiguration", "/locked", "object-lock", lock(""),
             lock(rule("") + "<Rule/>"), lock(rule(mode)), lock(rule("<Mode>NONE</Mode>")),
