@@ -25,6 +25,8 @@ class ModelStore(BucketCalls, VersionCalls, MultipartCalls, GrowthCalls):
         options.pop("device", None)
         return cls(**options)
 
+    is_writable = True
+
     def close(self) -> None:
         """Nothing to close."""
 

@@ -17,6 +17,7 @@ from typing import Any, cast
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
+from objstore.asgi import health
 from objstore.asgi.body import Bodies, WritableStore, own_exchange
 from objstore.asgi.exchange import ClientDisconnectedError
 from objstore.asgi.services import SHAPES, Services, make_faces, make_key_face
@@ -194,7 +195,11 @@ class ObjstoreApp(Starlette):
     """The endpoint with Starlette around it; see the module's text."""
 
     def __init__(
-        self, endpoint: S3Endpoint, services: Services | None = None, **options: Any
+        self,
+        endpoint: S3Endpoint,
+        services: Services | None = None,
+        is_ready: Callable[[], bool] = lambda: True,
+        **options: Any,
     ) -> None:
         @asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -206,6 +211,7 @@ class ObjstoreApp(Starlette):
 
         super().__init__(lifespan=lifespan, **options)
         self._endpoint = endpoint
+        self._is_ready = is_ready
         self._services = services
         self.router.default = endpoint
         # A path with a slash at its end is another key.
@@ -214,10 +220,13 @@ class ObjstoreApp(Starlette):
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """One request, or the life of the server."""
         if scope["type"] == "http":
-            if scope["raw_path"][:10] in SHAPES and self._services is not None:
+            beginning = scope["raw_path"][:10]
+            if beginning in SHAPES and self._services is not None:
                 face = self._services.face_of(scope)
                 if face is not None:
                     return self._services.answer(face, scope, receive, send)
+            if beginning == health.PREFIX:
+                return health.answer(self._is_ready, scope, receive, send)
             if scope["method"] in STRAIGHT_METHODS:
                 return self._endpoint(scope, receive, send)
         return super().__call__(scope, receive, send)
@@ -270,4 +279,8 @@ def make_app(
         clock, entropy = store.clock, store.entropy
         faces |= make_key_face(key_service, region, keys, clock, entropy, config)
     services = Services(faces, request_ids, config) if faces else None
-    return ObjstoreApp(S3Endpoint(ctx, request_ids, on_poisoned), services)
+
+    def is_ready() -> bool:
+        return bool(store.is_writable)
+
+    return ObjstoreApp(S3Endpoint(ctx, request_ids, on_poisoned), services, is_ready)

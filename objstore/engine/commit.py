@@ -189,6 +189,11 @@ class Committer:
         if self._failure is not None:
             raise self._failure
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether nothing stands in the way of a write."""
+        return self._failure is None
+
     def raise_if_poisoned(self) -> None:
         """Raises the failure of the device, but not that the store is being closed."""
         if isinstance(self._failure, StorePoisonedError):

@@ -129,6 +129,11 @@ class ObjectStore(BucketCalls, ObjectCalls, CopyCalls, VersionCalls, MultipartCa
         """What had to be replayed when this store was opened; None if nothing."""
         return self._opened.report
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether writes are taken: the store is open, and its device has not failed."""
+        return not self._is_closed and self._core.committer.is_usable
+
     def close(self) -> None:
         """Finish what runs and let go; idempotent.
 
