@@ -16,6 +16,7 @@ from objstore.s3.operations import (
     buckets,
     copy,
     cors,
+    defaults,
     delete,
     get,
     listing,
@@ -120,6 +121,7 @@ def _offered() -> list[Operation]:
         *_tagging(),
         *_encryption(),
         *_cors(),
+        *_defaults(),
         *_object_lock(),
         _row("DeleteObjects", "POST", "bucket", "delete", handler=delete.delete_objects),
         _row("GetObject", "GET", "object", params=_READ, kind="read", handler=get.get_object),
@@ -236,6 +238,16 @@ def _object_lock() -> list[Operation]:
     return rows
 
 
+def _defaults() -> list[Operation]:
+    rows = [
+        _row(name, "GET", "bucket", subresource, handler=handler)
+        for subresource, name, handler in defaults.OF_BUCKETS
+    ]
+    of_version = ("versionId",)
+    handler = defaults.get_object_acl
+    return [*rows, _row("GetObjectAcl", "GET", "object", "acl", params=of_version, handler=handler)]
+
+
 def _cors() -> list[Operation]:
     return [
         _row(f"{verb}BucketCors", method, "bucket", "cors", handler=handler)
@@ -262,16 +274,14 @@ def _encryption() -> list[Operation]:
 _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
     "abac": {"GET": "GetBucketAbac", "PUT": "PutBucketAbac"},
     "accelerate": {
-        "GET": "GetBucketAccelerateConfiguration",
         "PUT": "PutBucketAccelerateConfiguration",
     },
-    "acl": {"GET": "GetBucketAcl", "PUT": "PutBucketAcl"},
+    "acl": {"PUT": "PutBucketAcl"},
     "lifecycle": {
-        "GET": "GetBucketLifecycleConfiguration",
         "PUT": "PutBucketLifecycleConfiguration",
         "DELETE": "DeleteBucketLifecycle",
     },
-    "logging": {"GET": "GetBucketLogging", "PUT": "PutBucketLogging"},
+    "logging": {"PUT": "PutBucketLogging"},
     "metadataAnnotationTable": {"PUT": "UpdateBucketMetadataAnnotationTableConfiguration"},
     "metadataConfiguration": {
         "GET": "GetBucketMetadataConfiguration",
@@ -286,34 +296,27 @@ _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
         "DELETE": "DeleteBucketMetadataTableConfiguration",
     },
     "notification": {
-        "GET": "GetBucketNotificationConfiguration",
         "PUT": "PutBucketNotificationConfiguration",
     },
     "ownershipControls": {
-        "GET": "GetBucketOwnershipControls",
         "PUT": "PutBucketOwnershipControls",
         "DELETE": "DeleteBucketOwnershipControls",
     },
     "policy": {
-        "GET": "GetBucketPolicy",
         "PUT": "PutBucketPolicy",
         "DELETE": "DeleteBucketPolicy",
     },
-    "policyStatus": {"GET": "GetBucketPolicyStatus"},
     "publicAccessBlock": {
-        "GET": "GetPublicAccessBlock",
         "PUT": "PutPublicAccessBlock",
         "DELETE": "DeletePublicAccessBlock",
     },
     "replication": {
-        "GET": "GetBucketReplication",
         "PUT": "PutBucketReplication",
         "DELETE": "DeleteBucketReplication",
     },
-    "requestPayment": {"GET": "GetBucketRequestPayment", "PUT": "PutBucketRequestPayment"},
+    "requestPayment": {"PUT": "PutBucketRequestPayment"},
     "session": {"GET": "CreateSession"},
     "website": {
-        "GET": "GetBucketWebsite",
         "PUT": "PutBucketWebsite",
         "DELETE": "DeleteBucketWebsite",
     },
@@ -328,7 +331,7 @@ _BUCKET_CONFIGURATIONS = {
 }
 
 _OBJECT_SUBRESOURCES: dict[str, dict[str, str]] = {
-    "acl": {"GET": "GetObjectAcl", "PUT": "PutObjectAcl"},
+    "acl": {"PUT": "PutObjectAcl"},
     "annotation": {"GET": "ListObjectAnnotations"},
     "encryption": {"PUT": "UpdateObjectEncryption"},
     "restore": {"POST": "RestoreObject"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from objstore.s3.operations.defaults import OF_BUCKETS
+
 UPLOAD = "{upload}"
 """In a query: the id of an upload under way."""
 UNKNOWN = "0123456789abcdef" * 2
@@ -143,6 +145,9 @@ BUCKETS = [
         ("an empty rule", "<Rule/>", "MalformedXML"),
     ),
     missing_bucket("DeleteBucketEncryption", "DELETE", "encryption"),
+    *[missing_bucket(name, "GET", query) for query, name, _handler in OF_BUCKETS],
+    missing_bucket("GetObjectAcl", "GET", "acl", "/key"),
+    Bad("GetObjectAcl", "no version", "GET", "/bucket/key", "acl&versionId=x"),
     missing_bucket("GetBucketCors", "GET", "cors"),
     *documents(
         "PutBucketCors",

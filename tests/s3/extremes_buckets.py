@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from objstore.s3.operations.defaults import OF_BUCKETS
 from tests.s3.extremes import NOBODY, Bad
 
 _BROKEN = "<a><b></a>"
@@ -178,6 +179,9 @@ def _settings() -> list[Bad]:
         Bad("PutBucketCors", "PUT", "/bucket", 400, "InvalidRequest", "cors",
             cors(f"<CORSRule>{origin}<AllowedMethod>PATCH</AllowedMethod></CORSRule>")),
         Bad("GetBucketCors", "GET", "/bucket", 404, "NoSuchCORSConfiguration", "cors"),
+        *(Bad(name, "GET", "/missing", 404, "NoSuchBucket", query)
+          for query, name, _handler in OF_BUCKETS),
+        Bad("GetObjectAcl", "GET", "/bucket/key", 400, "InvalidArgument", "acl&versionId=x"),
         Bad("DeleteBucketCors", "DELETE", "/missing", 404, "NoSuchBucket", "cors"),
         *_documents(
             "PutObjectLockConfiguration", "/locked", "object-lock", lock(""),
