@@ -104,6 +104,9 @@ MAX_KMS_BODY_BYTES = 256 * KIB
 
 # The HTTP front: a connection's buffers.
 
+MAX_FORM_FIELD_BYTES = 20 * KIB
+"""Of a browser's form before its file, as in S3."""
+
 MAX_CORS_RULES = 100
 """Of a bucket, as in S3."""
 

@@ -135,6 +135,10 @@ class S3Endpoint:
             plan: WritePlan = handler(self._ctx, request)
             info = await self._bodies.store(request, plan, receive)
             return plan.respond(info)
+        if operation.kind == "form":
+            return await self._bodies.store_form(
+                request, receive, lambda form: handler(self._ctx, request, form)
+            )
         body = await self._bodies.collect_checked(request, receive)
         if operation.kind == "commit":
             decided: CommitPlan | Response = handler(self._ctx, request)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Protocol
 
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 
 from blockdev import Buffer, Clock
 from objstore import hashing
@@ -22,8 +22,9 @@ from objstore.crc import CrcHasher
 from objstore.model import Checksum, Conditions, ObjectAttributes
 from objstore.s3.checksums import digest_of, new_hasher
 from objstore.s3.digests import for_body
-from objstore.s3.errors import S3Error
-from objstore.s3.http import Request, WritePlan
+from objstore.s3.errors import S3Error, entity_too_large
+from objstore.s3.form import Form
+from objstore.s3.http import Request, Response, WritePlan
 
 
 class WritableStore(Protocol):
@@ -163,6 +164,48 @@ def own_exchange(callable_: Receive | Send) -> Exchange | None:
     return exchange if isinstance(exchange, Exchange) else None
 
 
+class FormFile:
+    """The file of a form as a body of its own: what a form's plan is stored from."""
+
+    def __init__(
+        self, form: Form, plan: WritePlan, pieces: list[bytes], receive: Receive | None
+    ) -> None:
+        self._form, self._plan = form, plan
+        self._pieces = pieces
+        self._receive = receive
+        self._size_bytes = 0
+
+    async def receive(self) -> Message:
+        """The next piece, as ASGI has it.
+
+        Raises:
+            S3Error: the file is larger or smaller than it may be, or the form has no end.
+        """
+        while not self._pieces and self._receive is not None:
+            data, more = await next_piece(self._receive)
+            self._pieces = self._form.feed(data)
+            if not more:
+                self._receive = None
+        body, self._pieces = b"".join(self._pieces), []
+        self._size_bytes += len(body)
+        self._check_size()
+        return {"type": "http.request", "body": body, "more_body": self._receive is not None}
+
+    def _check_size(self) -> None:
+        if self._size_bytes > self._plan.max_bytes:
+            raise entity_too_large(self._size_bytes, self._plan.max_bytes)
+        if self._receive is None:
+            self._form.finish()
+            if self._size_bytes < self._plan.least_bytes:
+                raise S3Error(
+                    "EntityTooSmall",
+                    extra={
+                        "ProposedSize": str(self._size_bytes),
+                        "MinSizeAllowed": str(self._plan.least_bytes),
+                    },
+                )
+
+
 class Bodies:
     """Moves bodies of requests; one for each server process.
 
@@ -222,6 +265,27 @@ class Bodies:
         if is_small and not plan.is_part and plan.write_offset_bytes is None:
             return await self._store_small(request, plan, receive)
         return await self._store_large(request, plan, receive)
+
+    async def store_form(
+        self, request: Request, receive: Receive, plan_of: Callable[[Form], WritePlan]
+    ) -> Response:
+        """Store the file of a browser's form; `plan_of` is asked once its fields have come.
+
+        Raises:
+            StoreError, AuthError, S3Error: nothing was stored.
+            ClientDisconnectedError: the client left; nothing was stored.
+        """
+        form = Form(request.header(b"content-type") or "")
+        pieces: list[bytes] = []
+        more = True
+        while more and not form.has_file:
+            data, more = await next_piece(receive)
+            pieces += form.feed(data)
+        if not form.has_file:
+            form.finish()
+        plan = plan_of(form)
+        file = FormFile(form, plan, pieces, receive if more else None)
+        return plan.respond(await self._store_large(request, plan, file.receive))
 
     async def _store_small(self, request: Request, plan: WritePlan, receive: Receive) -> Any:
         trailers: dict[str, str] = {}

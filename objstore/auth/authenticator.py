@@ -7,6 +7,7 @@ request is believed before its signature has been compared.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -31,6 +32,7 @@ from objstore.auth.errors import (
     RequestTimeTooSkewedError,
     SignatureDoesNotMatchError,
 )
+from objstore.auth.form import parse_form
 from objstore.auth.keys import ANONYMOUS, Credentials, Identity, KeyStore
 from objstore.auth.payload import HEADER as CONTENT_SHA256
 from objstore.auth.payload import UNSIGNED, PayloadKind, classify
@@ -130,6 +132,34 @@ class Authenticator:
         if in_query:
             return self._by_query(method, raw_path, pairs, fields)
         return _anonymous(fields)
+
+    def authenticate_form(self, fields: Mapping[str, str]) -> AuthResult:
+        """Find out who signed a browser's form, by its fields' names in lower case.
+
+        Whether it keeps to the policy that was signed is the caller's to check.
+
+        Returns:
+            The result; its identity is `ANONYMOUS` if the form has no credentials.
+
+        Raises:
+            AuthError: there are credentials and they do not hold.
+        """
+        claim = parse_form(fields)
+        if claim is None:
+            return AuthResult(ANONYMOUS, PayloadKind.UNSIGNED, UNSIGNED)
+        try:
+            claim.scope.check(self._region, self._service, claim.timestamp)
+        except ScopeError as error:
+            raise InvalidAuthArgumentError(
+                error.reason, "x-amz-credential", fields["x-amz-credential"]
+            ) from None
+        credentials, signing_key = self._key_for(claim.scope)
+        if not hmac.compare_digest(signing_key.sign(claim.policy), claim.signature):
+            raise SignatureDoesNotMatchError(claim.scope.access_key, claim.signature, claim.policy)
+        _check_token(credentials, claim.session_token, self._clock.now_ns() // _NS_PER_S)
+        return AuthResult(
+            credentials.identity, PayloadKind.UNSIGNED, UNSIGNED, claim.scope.access_key
+        )
 
     def _by_header(
         self,

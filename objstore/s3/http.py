@@ -122,6 +122,7 @@ class WritePlan:
     `upload_id`: empty for a whole object, else the body is part `part_number`.
     `respond`: makes the answer from what the engine's commit returned.
     `customer_key`: of SSE-C, 32 bytes; empty for none.
+    `least_bytes`: refuse (`EntityTooSmall`) a file of a form that is smaller.
     `write_offset_bytes`: the body is appended to an object of this size; None for a put.
     """
 
@@ -139,6 +140,7 @@ class WritePlan:
     part_number: int = 0
     customer_key: bytes = field(default=b"", repr=False)
     write_offset_bytes: int | None = None
+    least_bytes: int = 0
 
     @property
     def is_part(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["plain", "list", "read", "write", "commit"]
+Kind = Literal["plain", "list", "read", "write", "commit", "form"]
 Level = Literal["service", "bucket", "object"]
 
 

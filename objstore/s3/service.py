@@ -23,8 +23,8 @@ def prepare(ctx: Context, request: Request) -> Operation:
         S3Error, AuthError, StoreError: for `errors.to_response`.
     """
     operation = route(ctx, request)
-    if operation is PREFLIGHT:  # browsers do not sign it
-        return operation
+    if operation is PREFLIGHT or operation.kind == "form":
+        return operation  # browsers sign neither: the one not at all, the other in its body
     authenticate(ctx, request)
     if operation.handler is None:
         raise S3Error("NotImplemented", f"The operation {operation.name} is not implemented")

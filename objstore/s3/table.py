@@ -22,6 +22,7 @@ from objstore.s3.operations import (
     listing,
     multipart,
     object_lock,
+    post,
     put,
     rename,
     tagging,
@@ -123,6 +124,8 @@ def _offered() -> list[Operation]:
         *_cors(),
         *_defaults(),
         *_object_lock(),
+        # A browser's form upload, which the published model leaves out.
+        _row("PostObject", "POST", "bucket", kind="form", handler=post.post_object),
         _row("DeleteObjects", "POST", "bucket", "delete", handler=delete.delete_objects),
         _row("GetObject", "GET", "object", params=_READ, kind="read", handler=get.get_object),
         _row("HeadObject", "HEAD", "object", params=_READ, kind="read", handler=get.head_object),
@@ -388,8 +391,6 @@ def _known() -> list[Operation]:
             params=("continuation-token",),
         ),
         _row("WriteGetObjectResponse", "POST", "bucket", header=b"x-amz-request-route"),
-        # A browser's form upload, which the published model leaves out.
-        _row("PostObject", "POST", "bucket"),
     ]
     return rows
 

@@ -163,6 +163,22 @@ WRITES = [
 ] + [
     Bad("PutObject", "a long key", "PUT", f"/bucket/{LONG}", code="KeyTooLongError"),
     missing_bucket("PutObject", "PUT", key="/key"),
+    Bad("PostObject", "no form", "POST", body="data", status=412, code="PreconditionFailed"),
+    Bad(
+        "PostObject",
+        "no parts",
+        "POST",
+        body="data",
+        headers={"content-type": "multipart/form-data; boundary=b"},
+        code="MalformedPOSTRequest",
+    ),
+    Bad(
+        "PostObject",
+        "no file",
+        "POST",
+        body="--b--\r\n",
+        headers={"content-type": "multipart/form-data; boundary=b"},
+    ),
     Bad(
         "PutObject",
         "a class",

@@ -186,7 +186,21 @@ def _renames() -> list[Bad]:
 
 
 def _uploads() -> list[Bad]:
+    form = {"content-type": "multipart/form-data; boundary=b"}
     rows = [
+        Bad("PostObject", "POST", "/bucket", 412, "PreconditionFailed", body="data"),
+        Bad("PostObject", "POST", "/bucket", 412, "PreconditionFailed", body="data",
+            headers={"content-type": "multipart/form-data; boundary="}),
+        *(Bad("PostObject", "POST", "/bucket", 400, code, body=body, headers=form)
+          for body, code in (
+              ("data", "MalformedPOSTRequest"),
+              ("--b\r\n", "MalformedPOSTRequest"),
+              ("--b\r\nno header\r\n\r\n", "MalformedPOSTRequest"),
+              ("--b--\r\n", "InvalidArgument"),
+              ("--b\r\nA: " + "x" * 30_000, "MalformedPOSTRequest"),
+          )),
+    ]  # fmt: skip
+    rows += [
         Bad("CreateMultipartUpload", "POST", "/bucket/new", 400, code, "uploads", headers=headers)
         for code, headers in (
             *_BAD_ATTRIBUTES,

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import itertools
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -29,7 +29,9 @@ from objstore.errors import IncompleteBodyError
 from objstore.model import ObjectInfo
 from objstore.s3 import digests, errors, service
 from objstore.s3.checksums import new_hasher
+from objstore.s3.form import Form
 from objstore.s3.http import CommitPlan, Context, Headers, Request, Response, WritePlan
+from objstore.s3.operation import Operation
 from tests.model_store import ModelStore
 from tests.stores import SMALL_CONFIG, StoreFactory
 
@@ -42,6 +44,9 @@ class TrustingAuthenticator:
 
     def __init__(self) -> None:
         self.identity = ROOT
+
+    def authenticate_form(self, fields: Mapping[str, str]) -> AuthResult:
+        return AuthResult(self.identity, PayloadKind.UNSIGNED, b"UNSIGNED-PAYLOAD")
 
     def authenticate(
         self, method: str, raw_path: bytes, raw_query: bytes, headers: Headers
@@ -159,6 +164,8 @@ class S3:
             return response
         if operation.kind == "write":
             return self._upload(request, operation.handler(self.ctx, request), body)
+        if operation.kind == "form":
+            return self._form(operation, request, body)
         checks = digests.for_body(request)
         data, trailers = decode(request, body, (checks.trailer_name,))
         checks.verify(compute((*checks.algorithms, "MD5"), data), trailers)
@@ -170,6 +177,24 @@ class S3:
             return decided
         submit = decided.submit
         return decided.respond(_outcome(lambda done: submit(done, False)))
+
+    def _form(self, operation: Operation, request: Request, body: bytes) -> Response:
+        """A browser's form, in pieces of any size."""
+        form = Form(request.header(b"content-type") or "")
+        pieces = [
+            piece for at in range(0, len(body), 99) for piece in form.feed(body[at : at + 99])
+        ]
+        if not form.has_file:
+            form.finish()
+        assert operation.handler is not None
+        plan: WritePlan = operation.handler(self.ctx, request, form)
+        form.finish()
+        data = b"".join(pieces)
+        if len(data) > plan.max_bytes:
+            raise errors.entity_too_large(len(data), plan.max_bytes)
+        if len(data) < plan.least_bytes:
+            raise errors.S3Error("EntityTooSmall")
+        return self._upload(request, plan, data)
 
     def _upload(self, request: Request, plan: WritePlan, body: bytes) -> Response:
         data, trailers = decode(request, body, plan.trailer_names)

@@ -22,7 +22,8 @@ from tests.s3.harness import S3
 
 MODEL = botocore.session.get_session().get_service_model("s3")
 SERIALIZER = create_serializer("rest-xml", include_validation=False)
-OFFERED = sorted(row.name for row in OPERATIONS if row.offered)
+# A browser's form is not in the published model.
+OFFERED = sorted(row.name for row in OPERATIONS if row.offered and row.name != "PostObject")
 SUBRESOURCE_METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH")
 
 

@@ -19,6 +19,11 @@ from objstore.s3.versions import version_headers
 def put_object(ctx: Context, request: Request) -> WritePlan:
     """PutObject: everything but the body, checked."""
     size_bytes, aws_chunked = body_size(request, MAX_PUT_BYTES)
+    return plan_of(ctx, request, size_bytes, aws_chunked)
+
+
+def plan_of(ctx: Context, request: Request, size_bytes: int | None, aws_chunked: bool) -> WritePlan:
+    """What to do with a body of this size, None for one that is not known beforehand."""
     wanted = attributes(request, identity(request).id)
     found = digests.for_object(request)
     check_has_digest(ctx, request, found)
