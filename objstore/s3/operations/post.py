@@ -5,6 +5,7 @@ The policy in the form is what is signed; the fields say what headers say of a P
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -27,6 +28,8 @@ from objstore.s3.tags import tags_from_xml
 _PUT = Operation("PutObject", "PUT", "object")
 _FILE_NAME = "${filename}"
 _STATUSES = (200, 201, 204)
+# A field can have what would end a header, and go out in one again.
+_NO_HEADER = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HEADERS = frozenset(name.decode("ascii") for name in (*STORED_HEADERS, b"content-md5"))
 _OF_THE_SIGNATURE = frozenset(
     f"x-amz-{name}" for name in ("algorithm", "credential", "date", "signature", "security-token")
@@ -81,6 +84,9 @@ def _as_put(request: Request, fields: dict[str, str]) -> Request:
             headers.append((name.encode("latin-1", "replace"), value.encode()))
     if "acl" in fields:
         headers.append((b"x-amz-acl", fields["acl"].encode()))
+    for pair in headers:
+        if any(_NO_HEADER.search(part) for part in pair):
+            raise invalid_argument("A field of a form has to fit into a header", "form")
     put = Request("PUT", request.raw_path, b"", headers, request_id=request.request_id)
     put.bucket, put.key, put.auth, put.operation = request.bucket, request.key, request.auth, _PUT
     return put
