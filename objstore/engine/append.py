@@ -178,7 +178,6 @@ class AppendObject:
             checksums=self._base.checksums,
             version_id=stored_id(null),
             extents=[],
-            upload_id=b"",
             lock=new_lock(bucket, self._target.attributes.lock, now_ms),
         )
 

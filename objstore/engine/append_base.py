@@ -45,7 +45,10 @@ from objstore.index.schema import (
     unpack_head,
 )
 from objstore.log import format as log
-from objstore.model import Checksum, Conditions, ObjectAttributes
+from objstore.model import Checksum, Conditions, Encryption, ObjectAttributes
+
+_SENT_BY_SDKS = "content-type"
+"""A header that some SDKs send with every body: an append to an object does not change it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +130,13 @@ def check_append(target: Target, row: bytes | None) -> None:
         raise AppendOffsetError(target.offset_bytes, size_bytes)
     if body is None:
         return
+    attributes = target.attributes
+    has_class = attributes.storage_class in (rows.STANDARD, body.storage_class or rows.STANDARD)
     for named, what in (
-        (target.attributes.metadata, "user-defined object metadata"),
-        (target.attributes.tags, "object tags"),
+        (attributes.metadata, "user-defined object metadata"),
+        (attributes.tags, "object tags"),
+        (attributes.headers.keys() - {_SENT_BY_SDKS}, "standard headers"),
+        (not has_class, "another storage class"),
     ):
         if named:
             raise NotAppendableError(
@@ -159,9 +166,20 @@ def seal_for(
             return None, None
         return encryption.make_stream_seal(core, wanted, target.customer_key)
     seal = schema.decode_version(schema.row_body(row)).seal
-    if asked and asked.algorithm != (seal.algorithm if seal is not None else ""):
+    if asked and not _is_as_asked(core, seal, asked):
         raise EncryptionMismatchError
     return seal, encryption.stream_of(core, seal, target.customer_key)
+
+
+def _is_as_asked(core: Core, seal: SealRow | None, asked: Encryption) -> bool:
+    """Whether the object is encrypted in the way, and with the key, that an append names."""
+    if seal is None or asked.algorithm != seal.algorithm:
+        return False
+    if asked.algorithm not in encryption.SSE_KMS:
+        return True
+    if asked.key_id and core.key_service.resolve(asked.key_id) != seal.key_id:
+        return False
+    return not asked.context or asked.context.encode() == seal.context
 
 
 def check_seal(seal: SealRow | None, row: bytes) -> None:

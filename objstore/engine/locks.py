@@ -21,6 +21,9 @@ OBJECT_LOCK = "object-lock"
 
 GOVERNANCE, COMPLIANCE = "GOVERNANCE", "COMPLIANCE"
 MODES = (GOVERNANCE, COMPLIANCE)
+MAX_RETAIN_UNTIL_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: no date behind it can be written down."""
+
 _DAY_MS = 24 * 3600 * 1000
 _YEAR_DAYS = 365
 _MAX_DAYS = 36_500
@@ -71,6 +74,10 @@ def check_retention(mode: str, retain_until_ms: int, now_ms: int) -> None:
     """Raises `InvalidArgumentError` unless mode and date are those of a retention to come."""
     if mode not in MODES:
         raise InvalidArgumentError("Unknown wormMode directive.", "x-amz-object-lock-mode", mode)
+    if retain_until_ms > MAX_RETAIN_UNTIL_MS:
+        raise InvalidArgumentError(
+            "The retain until date is after the year 9999", "x-amz-object-lock-retain-until-date"
+        )
     if retain_until_ms <= now_ms:
         raise InvalidArgumentError(
             "The retain until date must be in the future!", "x-amz-object-lock-retain-until-date"

@@ -142,7 +142,7 @@ def customer_key(request: Request, prefix: bytes = b"") -> bytes:
     if headers.keys().isdisjoint(names):
         return b""
     base = (prefix or b"x-amz-") + _CUSTOMER
-    if not prefix and ALGORITHM in headers:
+    if not prefix and not headers.keys().isdisjoint(MANAGED):
         raise invalid(
             "Server Side Encryption with Customer provided key is incompatible with the "
             "encryption method specified",

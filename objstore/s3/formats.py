@@ -53,8 +53,8 @@ def parse_iso_date_ms(text: str) -> int | None:
     if moment.tzinfo is None or "T" not in text.upper():
         return None
     try:
-        return (moment - _EPOCH) // timedelta(milliseconds=1)
-    except OverflowError:  # a zone that leads out of the calendar
+        return (moment.astimezone(UTC) - _EPOCH) // timedelta(milliseconds=1)
+    except OverflowError:  # a zone that leads out of the calendar, and no client could read back
         return None
 
 

@@ -79,6 +79,9 @@ def test_what_cannot_be_appended(s3: S3) -> None:
     assert append(s3, b"", 4).code == "InvalidRequest"
     assert append(s3, b"more", 4, **{"x-amz-meta-a": "b"}).code == "InvalidRequest"
     assert append(s3, b"more", 4, **{"x-amz-tagging": "a=b"}).code == "InvalidRequest"
+    assert append(s3, b"more", 4, **{"cache-control": "no-store"}).code == "InvalidRequest"
+    other = {"x-amz-storage-class": "STANDARD_IA"}
+    assert append(s3, b"more", 4, **other).code == "InvalidRequest"
     sha = {"x-amz-checksum-sha256": checksum("SHA256", b"more")}
     assert append(s3, b"more", 4, **sha).code == "InvalidRequest"
     wrong = append(s3, b"more", 4, **{"content-md5": md5_header(b"other")})
@@ -91,6 +94,13 @@ def test_what_cannot_be_appended(s3: S3) -> None:
     assert s3("GET", "/bucket/hashed").body == b"data"
     missing = s3("PUT", "/missing/key", b"more", headers={OFFSET: "0"})
     assert (missing.status, missing.code) == (404, "NoSuchBucket")
+
+
+def test_a_content_type_changes_nothing(s3: S3) -> None:
+    """SDKs send one with every body."""
+    s3("PUT", "/bucket/key", b"data", headers={"content-type": "text/x"})
+    assert append(s3, b"more", 4, **{"content-type": "application/octet-stream"}).status == 200
+    assert s3("HEAD", "/bucket/key").headers["content-type"] == "text/x"
 
 
 def test_conditions(s3: S3) -> None:

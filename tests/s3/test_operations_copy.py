@@ -130,7 +130,7 @@ def test_errors_name_the_source(s3: S3) -> None:
         ("/b//k", "b", "/k"),
         ("b/a%2Fb%3FversionId=x", "b", "a/b?versionId=x"),
         ("b%2Fk", "b", "k"),
-        ("b/a+b", "b", "a+b"),
+        ("b/a+b%2B", "b", "a b+"),
         ("b/%C3%BC", "b", "ü"),
         ("b/k?versionId=null", "b", "k"),
     ],

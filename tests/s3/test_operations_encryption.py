@@ -218,6 +218,9 @@ def test_the_wrong_customers_key_of_a_part(s3: S3, given: dict[str, str]) -> Non
         ({SSE: "aws:kms", f"{SSE}-context": "no base64"}, "InvalidArgument"),
         ({SSE: "aws:kms", f"{SSE}-bucket-key-enabled": "maybe"}, "InvalidArgument"),
         ({SSE: "AES256", **sse_c()}, "InvalidArgument"),
+        ({f"{SSE}-aws-kms-key-id": "k", **sse_c()}, "InvalidArgument"),
+        ({f"{SSE}-context": "e30=", **sse_c()}, "InvalidArgument"),
+        ({f"{SSE}-bucket-key-enabled": "bogus", **sse_c()}, "InvalidArgument"),
         ({f"{CUSTOMER}algorithm": "AES256"}, "InvalidArgument"),
         ({**sse_c(), f"{CUSTOMER}algorithm": "AES128"}, "InvalidEncryptionAlgorithmError"),
         (sse_c(b"short"), "InvalidArgument"),
@@ -286,6 +289,7 @@ def test_a_bucket_that_refuses_customers_keys(s3: S3) -> None:
         by_default("AES256") * 2,
         "<Rule><Unknown/></Rule>",
         "<Rule><BucketKeyEnabled>maybe</BucketKeyEnabled></Rule>",
+        "<Rule><BucketKeyEnabled>true</BucketKeyEnabled></Rule>",
     ],
 )
 def test_bad_input_of_defaults(s3: S3, rule: str) -> None:

@@ -217,6 +217,7 @@ def test_headers_of_an_upload(s3: S3) -> None:
         {MODE: "COMPLIANCE", UNTIL: "2100-01-01T00:00:00"},
         {MODE: "COMPLIANCE", UNTIL: "0001-01-01T00:00:00+23:00"},
         {MODE: "COMPLIANCE", UNTIL: "1999-01-01T00:00:00Z"},
+        {MODE: "COMPLIANCE", UNTIL: "9999-12-31T23:59:59-12:00"},
         {HOLD: "on"},
         {HOLD: ""},
     ],

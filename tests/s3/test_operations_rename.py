@@ -129,5 +129,9 @@ def test_a_repeat_with_a_token_does_nothing(s3: S3) -> None:
     other = rename(s3, "c", **{TOKEN: "once"})
     assert (other.status, other.code) == (400, "IdempotencyParameterMismatch")
     assert s3("GET", "/bucket/b").body == b"data"
+    s3("PUT", "/bucket/b", b"more", headers={"x-amz-write-offset-bytes": "4"})
+    s3("PUT", "/bucket/a", b"new")
+    assert rename(s3, **{TOKEN: "once"}).status == 200  # it was done, whatever came since
+    assert s3("GET", "/bucket/b").body == b"datamore"
     for token in ("t" * 65, "a b", "é"):
         assert rename(s3, "c", **{TOKEN: token}).code == "InvalidArgument"

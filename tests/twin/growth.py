@@ -135,7 +135,8 @@ class GrowthCalls(ObjectCalls):
             attributes=msgspec.structs.replace(old.attributes, lock=lock),
             version_id=self._new_version_id(bucket),
         )
-        bucket.add(Version(info, whole, parts))
+        upload_id, renamed_by = current.upload_id, current.renamed_by
+        bucket.add(Version(info, whole, parts, upload_id=upload_id, renamed_by=renamed_by))
         return bucket.shown(info)
 
     def rename(
@@ -196,8 +197,10 @@ def _check(
         raise AppendOffsetError(offset_bytes, size_bytes)
     if info is None:
         return
-    if attributes.metadata or attributes.tags:
-        raise NotAppendableError("metadata or tags")
+    if attributes.metadata or attributes.tags or attributes.headers.keys() - {"content-type"}:
+        raise NotAppendableError("what only the making of an object can say")
+    if attributes.storage_class not in ("STANDARD", info.attributes.storage_class):
+        raise NotAppendableError("another storage class")
     if info.part_count >= _MAX_PARTS:
         raise TooManyPartsError("no more parts")
 

@@ -20,6 +20,7 @@ from objstore.errors import (
     AppendOffsetError,
     CustomerKeyUnexpectedError,
     EncryptionMismatchError,
+    KeyNotFoundError,
     NoSuchBucketError,
     NoSuchKeyError,
     NoSuchUploadError,
@@ -478,6 +479,25 @@ def test_an_encrypted_object_grows(store: ObjectStore, kind: str, first_bytes: i
     with store.get(BUCKET, "copy", customer_key=key) as reader:
         assert reader.read() == whole
     assert_clean(store)
+
+
+def test_an_append_names_the_key_of_its_object(store: ObjectStore) -> None:
+    sealed = ObjectAttributes(encryption=Encryption("aws:kms", "", '{"a": "b"}'))
+    info = store.put(BUCKET, "key", b"data", attributes=sealed)
+    key_id = info.attributes.encryption.key_id
+
+    def append(offset_bytes: int, encryption: Encryption) -> None:
+        attributes = ObjectAttributes(encryption=encryption)
+        store.append(BUCKET, "key", b"more", offset_bytes, attributes=attributes)
+
+    append(4, Encryption("aws:kms"))
+    append(8, Encryption("aws:kms", key_id, '{"a": "b"}'))
+    append(12, Encryption("aws:kms", "alias/aws/s3"))
+    with pytest.raises(KeyNotFoundError):
+        append(16, Encryption("aws:kms", "alias/unknown"))
+    with pytest.raises(EncryptionMismatchError):
+        append(16, Encryption("aws:kms", key_id, '{"a": "c"}'))
+    assert read(store) == b"datamoremoremore"
 
 
 def test_an_append_makes_an_encrypted_object(store: ObjectStore) -> None:

@@ -101,6 +101,16 @@ def test_retention_ends_and_governance_can_be_bypassed(locking: ObjectStore) -> 
     assert locking.delete(BUCKET, "k", version_id=complied).existed
 
 
+def test_no_date_is_behind_the_calendar(locking: ObjectStore) -> None:
+    """No client could read it, and COMPLIANCE would keep it."""
+    version = locked(locking, ObjectLock())
+    for until_ms in (253_402_300_800_000, 2**62):
+        with pytest.raises(InvalidArgumentError):
+            locking.set_retention(BUCKET, "k", "COMPLIANCE", until_ms, version_id=version)
+        with pytest.raises(InvalidArgumentError):
+            locked(locking, ObjectLock("COMPLIANCE", until_ms))
+
+
 def test_a_legal_hold_outlasts_everything(locking: ObjectStore) -> None:
     version = locked(locking, ObjectLock(legal_hold=True))
     with pytest.raises(ObjectLockedError):

@@ -231,7 +231,8 @@ def test_a_bucket_without_any(settings: Settings) -> None:
     with pytest.raises(NoSuchSettingError) as caught:
         get(settings)
     assert caught.value.setting == "encryption"  # which S3's codes are looked up by
-    put(settings, rule(FLAG))
+    with pytest.raises(S3Error, match="MalformedXML"):
+        put(settings, rule(FLAG))  # a bucket key of no key
     assert settings.default == NO_ENCRYPTION
     put(settings, rule(blocked("SSE-C")))
     assert blocked("SSE-C").encode() in get(settings)

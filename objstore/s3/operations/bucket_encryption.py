@@ -49,6 +49,8 @@ def put_encryption(ctx: Context, request: Request, body: bytes) -> Response:
     ctx.store.head_bucket(request.bucket)
     rule = _rule(body)
     default, blocks = _default(ctx, request, rule), _blocks(rule)
+    if default is None and blocks is None:
+        raise S3Error("MalformedXML")  # of a bucket key alone, where there is no default
     if blocks is not None:
         value = CUSTOMER.encode("ascii") if blocks else None
         ctx.store.set_bucket_setting(request.bucket, BLOCKED_SETTING, value)

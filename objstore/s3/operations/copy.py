@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from urllib.parse import unquote
+from urllib.parse import unquote_plus
 
 from objstore.config import MAX_COPY_BYTES, MAX_PART_BYTES
 from objstore.errors import (
     CustomerKeyError,
     IsDeleteMarkerError,
+    KeyTooLongError,
     NoSuchBucketError,
     NoSuchKeyError,
     NoSuchVersionError,
@@ -35,7 +36,13 @@ from objstore.s3.checksums import (
     new_hasher,
 )
 from objstore.s3.encryption_checks import check_part
-from objstore.s3.errors import S3Error, invalid_argument, invalid_request, not_implemented
+from objstore.s3.errors import (
+    S3Error,
+    invalid_argument,
+    invalid_request,
+    key_too_long,
+    not_implemented,
+)
 from objstore.s3.formats import iso_date
 from objstore.s3.headers import (
     attributes,
@@ -70,12 +77,14 @@ class Source:
 def parse_source(value: str) -> Source:
     """The source that is named by ``/bucket/key?versionId=...``, percent-encoded.
 
+    A plus is a space, as S3 has it here: clients escape either as in a form or as in a path.
+
     Raises:
         S3Error: InvalidArgument, or NotImplemented for an access point.
     """
     path, names_version, version_id = value.partition("?versionId=")
     try:
-        decoded = unquote(path, errors="strict").removeprefix("/")
+        decoded = unquote_plus(path, errors="strict").removeprefix("/")
     except UnicodeDecodeError:
         raise invalid_argument("Invalid copy source encoding", "x-amz-copy-source", value) from None
     if decoded.startswith("arn:"):
@@ -178,6 +187,8 @@ def _head_source(ctx: Context, request: Request, source: Source) -> ObjectInfo:
         raise S3Error("NoSuchBucket", extra={"BucketName": source.bucket}) from None
     except NoSuchKeyError:
         raise S3Error("NoSuchKey", extra={"Key": source.key}) from None
+    except KeyTooLongError:
+        raise key_too_long(source.key) from None
     except NoSuchVersionError:
         extra = {"Key": source.key, "VersionId": source.version_id}
         raise S3Error("NoSuchVersion", extra=extra) from None

@@ -7,12 +7,13 @@ from urllib.parse import unquote
 from objstore.config import MAX_CLIENT_TOKEN_CHARS
 from objstore.errors import (
     IsDeleteMarkerError,
+    KeyTooLongError,
     NoSuchKeyError,
     NoSuchVersionError,
     PreconditionFailedError,
 )
 from objstore.s3.authentication import identity
-from objstore.s3.errors import S3Error, invalid_argument, invalid_request
+from objstore.s3.errors import S3Error, invalid_argument, invalid_request, key_too_long
 from objstore.s3.headers import read_conditions
 from objstore.s3.http import Context, Request, Response
 
@@ -41,6 +42,8 @@ def rename_object(ctx: Context, request: Request, body: bytes) -> Response:
         )
     except (NoSuchKeyError, NoSuchVersionError, IsDeleteMarkerError):
         raise S3Error("NoSuchKey", extra={"Key": source}) from None
+    except KeyTooLongError:
+        raise key_too_long(source) from None
     except PreconditionFailedError as error:
         raise S3Error("PreconditionFailed", extra={"Condition": error.condition}) from None
     return Response(200, [(b"content-length", b"0")])
