@@ -126,10 +126,14 @@ class CopyShared:
         checksums = (
             body.checksums if copying.checksums is None else rows.checksum_rows(copying.checksums)
         )
+        seal = self._new_seal(bucket, body, attributes)
+        etag = body.etag
+        if not body.etag_parts:  # of one that goes on to hide what it is of, a new one
+            etag = encryption.etag_of(self._core, seal, etag)
         return VersionBody(
             body.size_bytes,
             now_ms,
-            body.etag,
+            etag,
             body.etag_parts,
             rows.stored_class(attributes.storage_class),
             attributes.owner,
@@ -141,7 +145,7 @@ class CopyShared:
             body.extents,
             b"",
             new_lock(bucket, attributes.lock, now_ms),
-            self._new_seal(bucket, body, attributes),
+            seal,
         )
 
     def _new_seal(

@@ -67,9 +67,7 @@ def check_key(encryption: Encryption, customer_key: bytes | None) -> None:
         raise CustomerKeyMismatchError
 
 
-def copied_etag(source: Encryption, target: Encryption, old: str, body: bytes) -> str:
-    """A copy keeps its source's ETag where it may share the bytes, and the ETag will do."""
+def keeps_parts(source: Encryption, target: Encryption) -> bool:
+    """Whether a copy can share its source's bytes, and with them its parts and their ETag."""
     is_shared = bool(source) == bool(target)
-    if is_shared and (is_md5_etag(source) or not is_md5_etag(target)):
-        return old
-    return etag(target, body)
+    return is_shared and (is_md5_etag(source) or not is_md5_etag(target))

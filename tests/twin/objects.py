@@ -363,8 +363,10 @@ class ObjectCalls(State):
             if old.algorithm == "SSE-C":
                 customer_key = customer_key or source_customer_key
         how = encryption.wanted(found.encryption, attributes.encryption, customer_key)
-        etag = encryption.copied_etag(old, how, source.info.etag, source.data)
-        is_whole = etag == source.info.etag
+        is_whole = encryption.keeps_parts(old, how) or not source.parts
+        etag = source.info.etag
+        if not source.parts or not is_whole:
+            etag = encryption.etag(how, source.data)
         if checksums is None:
             checksums = source.info.checksums
         return self._store(
