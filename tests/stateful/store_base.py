@@ -29,11 +29,15 @@ CUSTOMER_KEY = bytes(range(32))
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload by its name in the twin; `parts` that it was completed with."""
+    """An upload by its name in the twin; `parts` that it was completed with.
+
+    `secret`: its customer's key, which each part has to come with; empty if it has none.
+    """
 
     bucket: str
     key: str
     upload_id: str
+    secret: bytes = b""
     parts: tuple[CompletedPart, ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,13 +12,14 @@ from hypothesis.stateful import rule
 from objstore.errors import StoreError
 from objstore.model import ByteRange, CompletedPart, Conditions, ObjectAttributes, ObjectInfo
 from tests.crash.tiny import pattern
-from tests.stateful.store_base import StoreMachineBase, Upload
+from tests.stateful.store_base import CUSTOMER_KEY, StoreMachineBase, Upload
 from tests.stateful.store_strategies import (
     algorithms,
     attributes,
     bucket_names,
     checksums_of,
     delimiters,
+    few_keys,
     limits,
     object_keys,
     prefixes,
@@ -172,12 +174,23 @@ class UploadRules(ObjectRules):
         made = self.ask("create_upload", bucket, key, attributes=how)
         self.uploads.append(Upload(bucket, key, made.upload_id))
 
+    @rule(bucket=bucket_names, key=few_keys)
+    def create_upload_with_a_customers_key(self, bucket: str, key: str) -> None:
+        made = self.ask("create_upload", bucket, key, customer_key=CUSTOMER_KEY)
+        self.uploads.append(Upload(bucket, key, made.upload_id, CUSTOMER_KEY))
+
+    def a_secret(self, data: st.DataObject, upload: Upload) -> bytes:
+        """The upload's customer's key; now and then none, or another."""
+        return data.draw(st.sampled_from((*[upload.secret] * 6, b"", bytes(32))))
+
     @rule(data=st.data(), number=st.integers(1, 4), seed=seeds, size=sizes)
     def put_part(self, data: st.DataObject, number: int, seed: int, size: int) -> None:
         upload = self.an_upload(data)
+        secret = self.a_secret(data, upload)
 
         def act(store: Any, upload_id: str) -> Any:
-            with store.open_part(upload.bucket, upload.key, upload_id, number) as stream:
+            name = (upload.bucket, upload.key, upload_id, number)
+            with store.open_part(*name, customer_key=secret) as stream:
                 stream.write(pattern(seed, size))
                 return stream.commit()
 
@@ -189,7 +202,7 @@ class UploadRules(ObjectRules):
         upload = self.an_upload(data)
         bucket, key, version = self.a_version(data)
         wanted = data.draw(st.sampled_from(("", version)))
-        secret = self.secret_of(bucket, key, wanted)
+        secret, own_secret = self.secret_of(bucket, key, wanted), upload.secret
 
         def act(store: Any, here: Any) -> Any:
             return store.copy_part(
@@ -202,6 +215,7 @@ class UploadRules(ObjectRules):
                 source_version_id=here(wanted),
                 byte_range=where,
                 source_customer_key=secret,
+                customer_key=own_secret,
             )
 
         self.both(act)
@@ -236,16 +250,17 @@ class UploadRules(ObjectRules):
             parts = parts[::-1]
         elif spoil == "missing":
             parts.append(CompletedPart(9, "0" * 32))
-        done = self._complete(with_parts(upload, parts))
+        done = self._complete(with_parts(upload, parts), self.a_secret(data, upload))
         if done:
             self.uploads.remove(upload)
             self.completed.append(with_parts(upload, parts))
 
-    def _complete(self, upload: Upload) -> Any:
-        bucket, key, parts = upload.bucket, upload.key, upload.parts
-        return self.upload_both(
-            upload, lambda store, u: store.complete_upload(bucket, key, u, parts)
-        )
+    def _complete(self, upload: Upload, secret: bytes = b"") -> Any:
+        def act(store: Any, upload_id: str) -> Any:
+            name = (upload.bucket, upload.key, upload_id, upload.parts)
+            return store.complete_upload(*name, customer_key=secret)
+
+        return self.upload_both(upload, act)
 
     @rule(data=st.data())
     def complete_again(self, data: st.DataObject) -> None:
@@ -259,4 +274,4 @@ class UploadRules(ObjectRules):
 
 def with_parts(upload: Upload, parts: list[CompletedPart]) -> Upload:
     """The upload with the parts that it is to be completed with."""
-    return Upload(upload.bucket, upload.key, upload.upload_id, tuple(parts))
+    return replace(upload, parts=tuple(parts))

@@ -30,6 +30,7 @@ class StoreMachine(GrowthRules):
     @rule()
     def checkpoint(self) -> None:
         self.store.checkpoint()
+        assert_clean(self.store)
 
     @rule()
     def reopen(self) -> None:
