@@ -87,11 +87,12 @@ class CopyShared:
             row = find_row(self._core, txn, *self._source)
             seq = schema.unpack_head(row).version_seq
             prefix = keys.manifest_prefix(seq)
-            manifests = sum(len(row) for _key, row in txn.scan(prefix, keys.after(prefix)))
+            # Each manifest row becomes a record with the new key.
+            overhead_bytes = len(self._key) + log.RECORD_HEAD_BYTES
+            runs = txn.scan(prefix, keys.after(prefix))
+            manifests = sum(len(run) + overhead_bytes for _key, run in runs)
         self._expected_seq = seq
         bound_bytes = len(row) + manifests + _ROW_BOUND_BYTES + len(self._key)
-        # Each manifest row becomes a record with the new key.
-        bound_bytes += manifests // 256 * (len(self._key) + log.RECORD_HEAD_BYTES)
         attributes = self._copying.attributes or ObjectAttributes()
         return bound_bytes + attributes_bound_bytes(attributes) + encryption.SEAL_BOUND_BYTES
 
@@ -116,6 +117,8 @@ class CopyShared:
         for _key, manifest in decision.txn.scan(prefix, keys.after(prefix)):
             part_body = manifest_body(manifest)
             records.append(Record(log.MANIFEST, bucket_id, self._key, part_body, version_seq))
+        if sum(record.stored_bytes for record in records) > self.size_bound_bytes:
+            raise SourceChangedError  # an append has made it longer meanwhile
         return records
 
     def _new_body(

@@ -71,8 +71,17 @@ class MoveExtent:
         self.is_idle = not self._uses
 
     def decide(self, decision: Decision) -> Sequence[Record]:
-        records = [self._rewritten(decision.txn, use_key) for use_key in self._uses]
-        return [record for record in records if record is not None]
+        records: list[Record] = []
+        left_bytes = self.size_bound_bytes
+        for use_key in self._uses:
+            record = self._rewritten(decision.txn, use_key)
+            if record is None:
+                continue
+            left_bytes -= record.stored_bytes
+            if left_bytes < 0:  # owners have grown meanwhile: the next round has the rest
+                break
+            records.append(record)
+        return records
 
     def _rewritten(self, txn: ReadTransaction, use_key: bytes) -> Record | None:
         """The record of one owner with the new place; None if it does not use the extent."""

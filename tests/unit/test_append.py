@@ -13,6 +13,7 @@ import pytest
 
 from objstore import ObjectStore
 from objstore.engine import append_base
+from objstore.engine import copy as copy_shared
 from objstore.engine.check import rebuild_index
 from objstore.engine.core import tail_of
 from objstore.engine.part_digests import PartDigests, new_digest
@@ -538,4 +539,31 @@ def test_an_encrypted_object_is_replaced_while_bytes_come(store: ObjectStore) ->
         stream.commit()
     assert read(store) == b"more"
     assert store.head(BUCKET, "key").attributes.encryption.algorithm == "AES256"
+    assert_clean(store)
+
+
+@pytest.mark.parametrize("key", ["copy", "k" * 200])
+def test_an_object_that_grows_while_it_is_copied(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """What the copy has to write is more than was reckoned with: it is reckoned anew."""
+    parts = [pattern(number, 100) for number in range(100)]
+    grow(store, parts)
+    bound = copy_shared.CopyShared._bound
+    turns = []
+
+    def grown_since(self: copy_shared.CopyShared) -> int:
+        bound_bytes = bound(self)
+        turns.append(bound_bytes)
+        if len(turns) == 1:
+            for number in range(100, 700):
+                parts.append(pattern(number, 10))
+                size_bytes = store.head(BUCKET, "key").size_bytes
+                store.append(BUCKET, "key", parts[-1], size_bytes)
+        return bound_bytes
+
+    monkeypatch.setattr(copy_shared.CopyShared, "_bound", grown_since)
+    copied = store.copy(BUCKET, "key", BUCKET, key)
+    assert len(turns) == 2
+    assert (copied.part_count, read(store, key)) == (700, b"".join(parts))
     assert_clean(store)
