@@ -112,6 +112,38 @@ MAX_CORS_RULES = 100
 
 MAX_CORS_AGE_S = 2**31 - 1
 
+MAX_NOTIFICATION_RULES = 100
+"""Of a bucket, as in S3."""
+
+# Delivery of events.
+
+MAX_DESTINATIONS = 64
+EVENTS_A_MESSAGE = 64
+EVENTS_A_PAGE = 512
+"""Destinations of a server; events in one message to one of them, and read ahead of it."""
+
+EVENT_POLL_NS = 50_000_000
+EVENT_SETTLE_NS = 200_000_000
+"""How often an empty queue is looked at, and after how long at most what was delivered is
+noted: after a kill, so much is delivered again."""
+
+EVENT_FIRST_RETRY_NS = 500_000_000
+EVENT_MAX_RETRY_NS = 300 * 10**9
+EVENT_ATTEMPTS = 24
+EVENT_REFUSALS = 4
+EVENT_MAX_AGE_MS = 24 * 3600 * 1000
+"""Wait after the first attempt that failed, and at most; it doubles in between.  How many
+failures (an hour and a half), or answers that say the message is wrong, and how old an event
+may be, before it becomes a dead letter."""
+
+EVENT_TIMEOUT_S = 10.0
+MAX_EVENT_ANSWER_BYTES = 64 * KIB
+MAX_DEAD_LETTER_BYTES = 1 * GIB
+"""Of one destination's file; when it is full, its events wait in the outbox instead."""
+
+EVENT_LEADER_POLL_NS = 1_000_000_000
+"""How often a worker looks whether nobody delivers any more."""
+
 MAX_CLIENT_TOKEN_CHARS = 64
 """Of RenameObject's x-amz-client-token."""
 

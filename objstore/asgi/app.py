@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from typing import Any, cast
 
 from starlette.applications import Starlette
@@ -146,7 +147,10 @@ class S3Endpoint:
                 return decided
             return decided.respond(await self._bodies.gather.run(decided.submit))
         threads = self._list_threads if operation.kind == "list" else self._threads
-        response: Response = await _in_thread(threads, handler, self._ctx, request, body)
+        in_context = copy_context().run  # whose request it is, for what the events say
+        response: Response = await _in_thread(
+            threads, in_context, handler, self._ctx, request, body
+        )
         return response
 
     async def _wait_for(self, reader: BodyReader) -> bytes | memoryview:
@@ -258,6 +262,7 @@ def make_app(
     on_poisoned: Callable[[], None] | None = None,
     regions: Regions | None = None,
     key_service: LocalKeyService | None = None,
+    destinations: frozenset[str] = frozenset(),
 ) -> ObjstoreApp:
     """An ASGI application that serves `store` (an open `ObjectStore`) over S3's protocol.
 
@@ -270,11 +275,14 @@ def make_app(
         regions: block devices, for EC2's and EBS's APIs on the same port; they are the
             caller's to close.  None answers none of these APIs.
         key_service: for KMS's API, likewise.
+        destinations: of events, ``name:kind`` each, that buckets may be configured with;
+            who delivers them is `objstore.events.service.Deliveries`.
     """
     config = config or ServerConfig()
     keys = StaticKeyStore(credentials) if isinstance(credentials, Iterable) else credentials
     authenticator = Authenticator(keys, store.clock, region=region, skew_s=config.clock_skew_s)
     ctx = Context(store, store.clock, authenticator, region, config, base_domains)
+    ctx.destinations = destinations
     request_ids = RequestIds(store.entropy)
     faces: dict[bytes, Face] = {}
     if regions is not None:

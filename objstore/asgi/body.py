@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextvars import copy_context
 from typing import Any, Protocol
 
 from starlette.types import Message, Receive, Send
@@ -321,12 +322,13 @@ class Bodies:
         return await self.gather.run(lambda done, hold: submit(done, hold=hold))
 
     async def _store_large(self, request: Request, plan: WritePlan, receive: Receive) -> Any:
+        opener, context = self._opener(plan), copy_context()
         upload = Upload(
             Strand(self._executor, self._completions),
             self._completions,
             self._budget,
             self._blocks,
-            open_stream=self._opener(plan),
+            open_stream=lambda hashers: context.run(opener, hashers),
             decoder=decoder_for(request, plan.trailer_names) if plan.aws_chunked else None,
             algorithms=plan.digests.algorithms,
             limit_bytes=self._config.upload_buffer_bytes,

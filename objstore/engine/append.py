@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from blockdev import Buffer
+from objstore.cause import Ask, present_cause
 from objstore.config import MAX_OBJECT_BYTES, MAX_PARTS, MAX_PUT_BYTES
 from objstore.engine import append_base, encryption, rows
 from objstore.engine.append_base import Base, Target, check_append
@@ -28,6 +29,7 @@ from objstore.engine.part_digests import Digest
 from objstore.engine.payload import VersionChangedError
 from objstore.engine.put import PutObject, attributes_bound_bytes, info_of
 from objstore.engine.space import FOR_WRITES
+from objstore.engine.telling import CREATED_PUT
 from objstore.engine.versions import has_versions, null_flag, stored_id
 from objstore.errors import EntityTooLargeError, NotAppendableError, TooManyPartsError
 from objstore.index import keys, schema
@@ -60,10 +62,18 @@ class AppendObject:
     """Make `part` the last part of the present object, or an object of it if there is none."""
 
     leaves_segments = FOR_WRITES
+    event = CREATED_PUT
 
     def __init__(
-        self, core: Core, target: Target, part: ManifestPart, base: Base, seal: SealRow | None
+        self,
+        core: Core,
+        target: Target,
+        part: ManifestPart,
+        base: Base,
+        seal: SealRow | None,
+        cause: Ask | None = None,
     ) -> None:
+        self.cause = cause
         self._core, self._target, self._part, self._base = core, target, part, base
         self._creation = PutObject(
             core,
@@ -200,6 +210,7 @@ class AppendStream(BodyStream):
         customer_key: bytes = b"",
     ) -> None:
         name = encode_key(key)
+        self._cause = present_cause()
         self._target = Target(bucket, name, offset_bytes, attributes, conditions, customer_key)
         if offset_bytes < 0:
             raise NotAppendableError("an object does not begin before its first byte")
@@ -252,7 +263,9 @@ class AppendStream(BodyStream):
             base = append_base.prepare(self._core, self._target, part, checksums, self._seal)
             is_doubtful = False
             try:
-                operation = AppendObject(self._core, self._target, part, base, self._seal)
+                operation = AppendObject(
+                    self._core, self._target, part, base, self._seal, self._cause
+                )
                 self._is_doubtful = is_doubtful = True
                 record = self._core.commit(operation)[0]
                 self._is_doubtful = is_doubtful = False

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
+from objstore.engine.notifications import listener_row
 from objstore.engine.segment_sums import SegmentSums
 from objstore.index import keys, schema
 from objstore.index.base import WriteTransaction
@@ -274,6 +275,11 @@ class Applier:
             self._forget_bucket(schema.decode_bucket(row_body(old)).bucket_id, body.bucket_id)
         self._replace(keys.bucket(record.key), record)
         self._txn.put(keys.bucket_name(body.bucket_id), record.key)
+        listener = listener_row(record.key, body)
+        if listener is not None:
+            self._txn.put(keys.listener(body.bucket_id), listener)
+        elif old is not None:
+            self._txn.delete(keys.listener(body.bucket_id))
         self._objects[body.bucket_id] += 0
 
     def _bucket_gone(self, record: Record) -> None:
@@ -288,9 +294,28 @@ class Applier:
         if bucket_id == heir_id:
             return
         self._txn.delete(keys.bucket_name(bucket_id))
+        self._txn.delete(keys.listener(bucket_id))
         self._txn.delete(keys.counters(bucket_id))
         for sums in (self._objects, self._versions, self._bytes):
             sums.pop(bucket_id, None)
+
+    # --- the outbox -------------------------------------------------------------------
+
+    def _event(self, record: Record) -> None:
+        self._replace(keys.event(record.key, record.version_seq), record)
+
+    def _delivered(self, record: Record) -> None:
+        """End the destination's events up to the record's number.
+
+        Copies of an event that compaction made stand before the record that ends it: it
+        moves those alone that have not been ended.
+        """
+        self._replace(keys.delivered(record.key), record)
+        prefix = keys.events_prefix(record.key)
+        stop = keys.event(record.key, record.version_seq + 1)
+        for key, row in list(self._txn.scan(prefix, stop)):
+            self._txn.delete(key)
+            self._sums.discharge(unpack_head(row))
 
     # --- segments of the log ------------------------------------------------------------
 
@@ -372,6 +397,8 @@ _APPLY: dict[int, Callable[[Applier, Record], None]] = {
     log.PART: Applier._part,
     log.SEGMENTS: Applier._segments,
     log.SEGMENT_FREED: Applier._segment_freed,
+    log.EVENT: Applier._event,
+    log.DELIVERED: Applier._delivered,
 }
 
 

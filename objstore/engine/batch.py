@@ -15,6 +15,7 @@ from objstore.engine.apply import Applier
 from objstore.engine.operation import Decision
 from objstore.engine.roll import Roll
 from objstore.engine.space import FOR_WRITES, free_segments, held_back
+from objstore.engine.telling import Listening
 from objstore.engine.ticket import Ticket
 from objstore.errors import StoreFullError, StoreUnavailableError
 from objstore.index import keys
@@ -66,6 +67,9 @@ class BatchWriter:
         assert row is not None, "a store has a tail from the moment it is made"
         tail = Tail.unpack(row)
         bound_bytes = BATCH_HEAD_BYTES + sum(ticket.bound_bytes for ticket in batch)
+        listening = Listening.of(txn)
+        if listening is not None:
+            bound_bytes = self._bound_with_events(listening, batch, bound_bytes)
         leaves = min(ticket.operation.leaves_segments for ticket in batch)
         roll = Roll.plan(txn, tail, self._layout, bound_bytes, leaves)
         if roll is None:
@@ -95,6 +99,10 @@ class BatchWriter:
                 applier.apply(record)
                 if record.kind <= log.BUCKET_GONE:
                     decision.buckets.clear()
+            if listening is not None:
+                for record in listening.events(ticket.operation, records, now_ms):
+                    builder.place(record)
+                    applier.apply(record)
             decided += len(records)
             decision.next_lsn = builder.next_lsn
             ticket.records = records
@@ -125,6 +133,17 @@ class BatchWriter:
         self.batches += 1
         self._unasked_bytes += len(data)
         return roll.goes_alone
+
+    def _bound_with_events(
+        self, listening: Listening, batch: Sequence[Ticket], bound_bytes: int
+    ) -> int:
+        """As `bound_bytes`, with the events that the batch may cause.
+
+        No more than a segment takes: they are mostly far smaller than their bound, and
+        where they do not fit the batch is refused, to be tried again.
+        """
+        events_bytes = sum(listening.bound_bytes(ticket.operation) for ticket in batch)
+        return max(bound_bytes, min(bound_bytes + events_bytes, self._layout.segment_bytes // 2))
 
     def _has_space(self, txn: WriteTransaction, roll: Roll) -> bool:
         """Whether the batch may write, and not only delete.

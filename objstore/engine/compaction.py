@@ -58,6 +58,10 @@ def row_key_of(record: Record) -> bytes | None:
         case log.PART:
             body = schema.decode_part(record.body)
             return keys.part(body.upload_id, body.part_number)
+        case log.EVENT:
+            return keys.event(record.key, record.version_seq)
+        case log.DELIVERED:
+            return keys.delivered(record.key)
     return None
 
 

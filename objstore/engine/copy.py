@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from objstore.cause import present_cause
 from objstore.engine import encryption, rows
 from objstore.engine.apply import manifest_body
 from objstore.engine.buckets import ensure
@@ -30,6 +31,7 @@ from objstore.engine.put import (
 )
 from objstore.engine.reader import ObjectReader
 from objstore.engine.space import FOR_WRITES
+from objstore.engine.telling import CREATED_COPY
 from objstore.engine.versions import has_versions, null_flag, stored_id
 from objstore.errors import NoSuchKeyError
 from objstore.index import keys, schema
@@ -73,8 +75,10 @@ class CopyShared:
     """Make an object of another's extents, which both use from then on."""
 
     leaves_segments = FOR_WRITES
+    event = CREATED_COPY
 
     def __init__(self, core: Core, copying: Copying) -> None:
+        self.cause = present_cause()
         self._core, self._copying = core, copying
         self._source, self._bucket = copying.source, copying.bucket
         self._key = encode_key(copying.key)
@@ -225,6 +229,7 @@ def _put_again(core: Core, copying: Copying, info: ObjectInfo, payload: bytes) -
         bytes.fromhex(info.etag) if has_md5 else None,
         copying.key_for(attributes),
     )
+    operation.event = CREATED_COPY
     (record,) = core.commit(operation)
     return info_of(copying.bucket, record, has_versions=operation.has_versions)
 
@@ -246,6 +251,7 @@ def _written_again(core: Core, copying: Copying, reader: ObjectReader) -> Object
         (),
         copying.key_for(attributes),
     ) as stream:
+        stream.event = CREATED_COPY
         for piece in reader:
             stream.write(piece)
         return stream.commit(checksums=tuple(checksums))

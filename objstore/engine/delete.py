@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from objstore.cause import present_cause
 from objstore.engine import locks
 from objstore.engine.conditions import check_delete, check_delete_of_nothing
 from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.operation import Decision
 from objstore.engine.space import FOR_DELETES
+from objstore.engine.telling import REMOVED
 from objstore.engine.versions import (
     ENABLED,
     VERSIONING,
@@ -44,6 +46,7 @@ class DeleteObjects:
     """
 
     leaves_segments = FOR_DELETES
+    event = REMOVED
 
     def __init__(
         self,
@@ -57,6 +60,9 @@ class DeleteObjects:
     ) -> None:
         self._core, self._bucket = core, bucket
         self._targets = targets
+        self.cause = present_cause()
+        self.most_events = len(targets)
+        self.gone_ids: dict[int, str] = {}
         self._keys = [encode_key(target.key) for target in targets]
         self._owner = owner
         self._bypass = bypass_governance
@@ -131,6 +137,7 @@ class DeleteObjects:
             check_delete(target.conditions, row)
         if locks.has_lock(bucket):
             locks.check_removable(row, self._made_ms, bypass=self._bypass)
+        self.gone_ids[head.version_seq] = target.version_id
         flags = head.flags & (FLAG_NULL | FLAG_DELETE_MARKER)
         return Record(log.VERSION_GONE, bucket.bucket_id, key, _GONE, head.version_seq, flags)
 

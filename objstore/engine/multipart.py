@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 from blockdev import Buffer
+from objstore.cause import present_cause
 from objstore.config import (
     COMPLETED_VERSIONS_SEARCHED,
     MAX_OBJECT_BYTES,
@@ -20,6 +21,7 @@ from objstore.engine.locks import new_lock
 from objstore.engine.operation import Decision
 from objstore.engine.put import attributes_bound_bytes, check_current, info_of
 from objstore.engine.space import FOR_DELETES, FOR_WRITES
+from objstore.engine.telling import CREATED_COMPLETED
 from objstore.engine.versions import has_versions, null_flag, stored_id
 from objstore.errors import (
     EntityTooLargeError,
@@ -272,6 +274,7 @@ class CompleteUpload:
     """Make an object of an upload's parts, and the upload go."""
 
     leaves_segments = FOR_WRITES
+    event = CREATED_COMPLETED
 
     def __init__(
         self,
@@ -286,6 +289,7 @@ class CompleteUpload:
     ) -> None:
         self._core, self._bucket, self._key = core, bucket, encode_key(key)
         self._customer_key = customer_key
+        self.cause = present_cause()
         self._upload = decode_upload_id(upload_id)
         self._parts = check_order(parts)
         self._conditions, self._checksums = conditions, checksums

@@ -10,6 +10,7 @@ from xxhash import xxh3_64_intdigest
 
 from blockdev import Buffer
 from objstore import hashing
+from objstore.cause import Ask, present_cause
 from objstore.config import MAX_PUT_BYTES
 from objstore.engine import encryption, rows
 from objstore.engine.body_stream import BodyStream
@@ -20,6 +21,7 @@ from objstore.engine.frames import stored_size
 from objstore.engine.locks import new_lock
 from objstore.engine.operation import Decision
 from objstore.engine.space import FOR_WRITES
+from objstore.engine.telling import CREATED_PUT
 from objstore.engine.versions import has_versions, null_flag, stored_id, version_id
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
@@ -145,6 +147,8 @@ class PutObject:
     leaves_segments: int = FOR_WRITES
     body: VersionBody | None = None
     has_versions: bool = False
+    event: str = CREATED_PUT
+    cause: Ask | None = field(default_factory=present_cause, repr=False)
 
     @property
     def size_bound_bytes(self) -> int:
@@ -284,6 +288,8 @@ class PutStream(BodyStream):
     ) -> None:
         self._bucket, self._key = bucket, encode_key(key)
         self._attributes, self._conditions = attributes, conditions
+        self._cause = present_cause()
+        self.event = CREATED_PUT
         with core.index.read() as txn:
             found = core.bucket(txn, bucket)
         wanted = encryption.wanted_of(found, attributes.encryption, customer_key)
@@ -317,6 +323,8 @@ class PutStream(BodyStream):
                 self._durable_extents(),
                 seal=self._object_seal,
                 is_resolved=True,
+                event=self.event,
+                cause=self._cause,
             )
             record = self._commit(operation)
         finally:

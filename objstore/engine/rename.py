@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from objstore.cause import present_cause
 from objstore.engine import rows
 from objstore.engine.append_base import current_row
 from objstore.engine.apply import manifest_body
@@ -25,6 +26,7 @@ from objstore.engine.operation import Decision
 from objstore.engine.payload import VersionChangedError, read_payload
 from objstore.engine.put import info_of
 from objstore.engine.space import FOR_WRITES
+from objstore.engine.telling import CREATED_COPY
 from objstore.engine.versions import has_versions, null_flag, stored_id
 from objstore.errors import (
     NotModifiedError,
@@ -88,9 +90,12 @@ class RenameObject:
     """
 
     leaves_segments = FOR_WRITES
+    event = CREATED_COPY
+    most_events = 2
 
     def __init__(self, core: Core, renaming: Renaming) -> None:
         self._core, self._renaming = core, renaming
+        self.cause = present_cause()
         self._source_key, self._key = encode_key(renaming.source_key), encode_key(renaming.key)
         self._token = renaming.token()
         self.done: ObjectInfo | None = None

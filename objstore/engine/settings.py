@@ -11,14 +11,18 @@ from typing import TypeAlias
 
 import msgspec
 
+from objstore.cause import UNKNOWN, present_cause
 from objstore.engine import encryption, locks
 from objstore.engine.core import Core
+from objstore.engine.notifications import NOTIFICATION, Notifications
+from objstore.engine.notifications import decode as decode_notifications
 from objstore.engine.operation import Decision
 from objstore.engine.space import FOR_WRITES
+from objstore.engine.telling import EVENT_BOUND_BYTES, TEST, event_record
 from objstore.engine.versions import ENABLED, SUSPENDED, VERSIONING
 from objstore.errors import BucketStateError, InvalidArgumentError, NoSuchSettingError
 from objstore.index import schema
-from objstore.index.schema import BucketBody
+from objstore.index.schema import BucketBody, EventBody
 from objstore.log import format as log
 from objstore.log.format import Record
 from objstore.model import DefaultRetention, Encryption
@@ -49,6 +53,33 @@ class ChangeSettings:
             return []
         body = schema.encode(msgspec.structs.replace(old, settings=settings))
         return [Record(log.BUCKET, old.bucket_id, self._bucket.encode(), body)]
+
+
+class ChangeNotifications(ChangeSettings):
+    """Change whom a bucket tells; each of them is sent a test event, as S3 does it."""
+
+    def __init__(
+        self, core: Core, bucket: str, change: Change, adds_bytes: int, told: Notifications
+    ) -> None:
+        self._told = told.destinations()
+        super().__init__(core, bucket, change, adds_bytes)
+        self.size_bound_bytes += len(self._told) * EVENT_BOUND_BYTES
+        ask = present_cause()
+        self._cause = UNKNOWN if ask is None else ask()
+
+    def decide(self, decision: Decision) -> Sequence[Record]:
+        records = list(super().decide(decision))
+        bucket = self._core.bucket(decision.txn, self._bucket)
+        body = EventBody(
+            TEST,
+            decision.now_ms,
+            self._bucket,
+            region=bucket.region,
+            owner=bucket.owner,
+            request_id=self._cause.request_id,
+        )
+        tests = [event_record(bucket.bucket_id, name, body) for name in self._told]
+        return [*records, *tests]
 
 
 def held_bytes(settings: Settings) -> int:
@@ -85,7 +116,12 @@ def change(core: Core, bucket: str, name: str, value: bytes | None) -> None:
         else:
             settings[name] = value
 
-    core.commit(ChangeSettings(core, bucket, apply, len(name) + len(value or b"") + 10))
+    adds_bytes = len(name) + len(value or b"") + 10
+    if name == NOTIFICATION and value is not None:
+        told = decode_notifications(value)
+        core.commit(ChangeNotifications(core, bucket, apply, adds_bytes, told))
+    else:
+        core.commit(ChangeSettings(core, bucket, apply, adds_bytes))
 
 
 def versioning(core: Core, bucket: str) -> str:

@@ -21,6 +21,7 @@ from objstore.engine.multipart import PartStream
 from objstore.engine.multipart_calls import MultipartCalls
 from objstore.engine.object_calls import ObjectCalls
 from objstore.engine.opening import Folder, Opened, open_folder
+from objstore.engine.outbox_calls import OutboxCalls
 from objstore.engine.put import PutStream
 from objstore.engine.reader import ObjectReader
 from objstore.engine.recovery import RebuildReport
@@ -33,7 +34,15 @@ from objstore.kms.service import KeyService
 Problems: TypeAlias = list[Problem]
 
 
-class ObjectStore(BucketCalls, ObjectCalls, CopyCalls, VersionCalls, MultipartCalls, AppendCalls):
+class ObjectStore(
+    BucketCalls,
+    ObjectCalls,
+    CopyCalls,
+    VersionCalls,
+    MultipartCalls,
+    AppendCalls,
+    OutboxCalls,
+):
     """A durable object store in a folder, or on a block device.
 
     Any number of threads may use one object, and any number of processes may open

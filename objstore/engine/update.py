@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from objstore.cause import present_cause
 from objstore.engine import locks, rows
 from objstore.engine.core import Core, encode_key
 from objstore.engine.get import find_row
@@ -20,6 +21,7 @@ from objstore.engine.operation import Decision
 from objstore.engine.payload import VersionChangedError, read_payload
 from objstore.engine.put import attributes_bound_bytes, info_of
 from objstore.engine.space import FOR_WRITES
+from objstore.engine.telling import RETENTION_PUT, TAGGING_DELETED, TAGGING_PUT
 from objstore.engine.versions import has_versions
 from objstore.errors import (
     InvalidArgumentError,
@@ -41,7 +43,7 @@ Change: TypeAlias = Callable[[BucketBody, VersionBody, int], VersionBody]
 class UpdateVersion:
     """Write a version's record again, with the body that `change` makes.
 
-    `adds_bytes`: by how much the body may grow.
+    `adds_bytes`: by how much the body may grow.  `event`: what it is told as.
     """
 
     leaves_segments = FOR_WRITES
@@ -52,7 +54,10 @@ class UpdateVersion:
         name: tuple[str, str, str],
         change: Change,
         adds_bytes: int,
+        event: str,
     ) -> None:
+        self.event = event
+        self.cause = present_cause()
         self._core, self._name, self._change = core, name, change
         self._key = encode_key(name[1])
         with core.index.read() as txn:
@@ -85,12 +90,18 @@ class UpdateVersion:
 
 
 def update(
-    core: Core, bucket: str, key: str, version_id: str, change: Change, adds_bytes: int
+    core: Core,
+    bucket: str,
+    key: str,
+    version_id: str,
+    change: Change,
+    adds_bytes: int,
+    event: str = "",
 ) -> ObjectInfo:
     """Change the current object, or the version named; what is known of it then."""
     while True:
         try:
-            operation = UpdateVersion(core, (bucket, key, version_id), change, adds_bytes)
+            operation = UpdateVersion(core, (bucket, key, version_id), change, adds_bytes, event)
             (record,) = core.commit(operation)
         except VersionChangedError:
             continue
@@ -106,7 +117,8 @@ def set_tags(
         return msgspec.structs.replace(body, tags=tags)
 
     adds_bytes = attributes_bound_bytes(ObjectAttributes(tags=tags))
-    return update(core, bucket, key, version_id, change, adds_bytes)
+    event = TAGGING_PUT if tags else TAGGING_DELETED
+    return update(core, bucket, key, version_id, change, adds_bytes, event)
 
 
 def set_legal_hold(core: Core, bucket: str, key: str, version_id: str, is_held: bool) -> ObjectInfo:
@@ -146,7 +158,7 @@ def set_retention(
                 raise ObjectLockedError("Access Denied because object protected by object lock.")
         return msgspec.structs.replace(body, lock=rows.lock_row(rows.lock_of(new)))
 
-    return update(core, bucket, key, version_id, change, _SLACK_BYTES)
+    return update(core, bucket, key, version_id, change, _SLACK_BYTES, RETENTION_PUT)
 
 
 def _loosens(old: LockRow, new: LockRow) -> bool:

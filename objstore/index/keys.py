@@ -5,6 +5,8 @@ key                                        row
 =========================================  ================================================
 ``b name``                                 a bucket
 ``c bucket``                               the name of a bucket, by its id
+``d destination``                          up to where a destination has been told
+``e destination~ seq``                     an event that a destination is to be told
 ``m seq start``                            parts of a multipart object from byte `start` on
 ``n bucket``                               what a bucket holds: objects, versions, bytes
 ``o bucket key``                           the current version of a key
@@ -13,15 +15,16 @@ key                                        row
 ``t``                                      the tail of the log
 ``u bucket key~ upload``                   a multipart upload
 ``v bucket key~ seq'``                     an older version, newest first
+``w bucket``                               what a bucket tells of itself, and whom
 ``x segment offset owner start``           who uses an extent of a data segment
 ``z bucket key``                           where the null version is, when it is not current
 ``~…``                                     run-time rows (leases, quarantine): not from the log
 =========================================  ================================================
 
 `bucket` and `segment` are 4 bytes, `part` 2, `upload` 16, all others 8,
-big-endian; `seq'` is the complement, so that newer sorts first; `key~` is the
-key in the terminated form of `terminated`.  Everything but the ``~`` rows is
-a function of the log.
+big-endian; `seq'` is the complement, so that newer sorts first; `key~` and
+`destination~` are in the terminated form of `terminated`.  Everything but the
+``~`` rows is a function of the log.
 """
 
 from __future__ import annotations
@@ -37,6 +40,9 @@ _MAX_U64 = 2**64 - 1
 
 TAIL = b"t"
 SEGMENT = b"s"
+DELIVERED = b"d"
+EVENT = b"e"
+LISTENER = b"w"
 RUNTIME = b"~"
 RUNTIME_END = b"\x7f"
 LEASE = b"~l"
@@ -105,6 +111,22 @@ def bucket(name: bytes) -> bytes:
 
 def bucket_name(bucket_id: int) -> bytes:
     return b"c" + _U32.pack(bucket_id)
+
+
+def delivered(destination: bytes) -> bytes:
+    return DELIVERED + destination
+
+
+def events_prefix(destination: bytes) -> bytes:
+    return EVENT + terminated(destination)
+
+
+def event(destination: bytes, seq: int) -> bytes:
+    return events_prefix(destination) + _U64.pack(seq)
+
+
+def listener(bucket_id: int) -> bytes:
+    return LISTENER + _U32.pack(bucket_id)
 
 
 def counters(bucket_id: int) -> bytes:

@@ -243,6 +243,42 @@ class GoneBody(msgspec.Struct, array_like=True, frozen=True):
     upload_id: bytes = b""
 
 
+class EventBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a destination is to be told.
+
+    `name`: S3's, without ``s3:``.  `size_bytes`: -1 where it is of no object's bytes.
+    `version_id`: empty in a bucket without versions.  `sequencer`: the number of the
+    change; of two events of one key, the later has the greater.
+    `rule_id`: of the configuration that asked for it.
+    """
+
+    name: str
+    time_ms: int
+    bucket: str
+    key: str = ""
+    size_bytes: int = -1
+    etag: str = ""
+    version_id: str = ""
+    sequencer: int = 0
+    region: str = ""
+    owner: str = ""
+    principal: str = ""
+    source_ip: str = ""
+    request_id: str = ""
+    rule_id: str = ""
+
+    def of_rule(self, rule_id: str) -> EventBody:
+        """The same, as the rule of this id asked for it."""
+        return msgspec.structs.replace(self, rule_id=rule_id) if rule_id else self
+
+
+class DeliveredBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """How many events a destination was ever told, and how many were given up."""
+
+    delivered: int = 0
+    dead: int = 0
+
+
 class SegmentsBody(msgspec.Struct, array_like=True, frozen=True):
     """Which log segments there are.
 
@@ -302,6 +338,8 @@ decode_part = msgspec.msgpack.Decoder(PartBody).decode
 decode_manifest = msgspec.msgpack.Decoder(ManifestBody).decode
 decode_upload = msgspec.msgpack.Decoder(UploadBody).decode
 decode_gone = msgspec.msgpack.Decoder(GoneBody).decode
+decode_event = msgspec.msgpack.Decoder(EventBody).decode
+decode_delivered = msgspec.msgpack.Decoder(DeliveredBody).decode
 decode_segments = msgspec.msgpack.Decoder(SegmentsBody).decode
 decode_segment_freed = msgspec.msgpack.Decoder(SegmentFreedBody).decode
 

@@ -216,6 +216,11 @@ ERRORS: dict[str, tuple[int, str]] = {
         400,
         "The write offset value that you specified does not match the current object size.",
     ),
+    "TooManyConfigurations": (
+        400,
+        "You are attempting to create a new configuration but have already reached the "
+        "100-configuration limit.",
+    ),
     "TooManyParts": (
         400,
         "You have attempted to add more parts than the maximum of 10000 that are allowed for this "

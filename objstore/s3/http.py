@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from blockdev.clock import Clock
+from objstore.cause import Cause
 from objstore.config import MAX_PUT_BYTES, ServerConfig
 from objstore.model import (
     DEFAULT_ATTRIBUTES,
@@ -88,6 +89,12 @@ class Request:
             return value.decode("utf-8")
         except UnicodeDecodeError:
             return value.decode("latin-1")
+
+    def cause(self) -> Cause:
+        """What the events of what this request does tell of it."""
+        principal = "" if self.auth is None else self.auth.identity.id
+        name = "" if self.operation is None else self.operation.event
+        return Cause(principal, self.client_host, self.request_id, name)
 
     def query_value(self, name: str) -> str | None:
         """The first value of a query parameter; "" when it stands without one, None when absent."""
@@ -181,6 +188,7 @@ class Context:
 
     `base_domains`: hosts below which a label names a bucket (``bucket.base``), lower-case
     and without port.  `host_id` goes out as ``x-amz-id-2``.
+    `destinations`: of events, ``name:kind`` each, that this server delivers to.
     """
 
     store: Store
@@ -190,6 +198,7 @@ class Context:
     config: ServerConfig = field(default_factory=ServerConfig)
     base_domains: tuple[str, ...] = ("localhost",)
     host_id: str = "objstore"
+    destinations: frozenset[str] = frozenset()
 
     def common_headers(self, request: Request) -> Headers:
         """Headers of every response; the carrier adds Date and Connection."""

@@ -9,6 +9,12 @@ from typing import Any, Literal
 Kind = Literal["plain", "list", "read", "write", "commit", "form"]
 Level = Literal["service", "bucket", "object"]
 
+_EVENTS = {
+    "PostObject": "ObjectCreated:Post",
+    "PutObjectTagging": "ObjectTagging:Put",
+    "DeleteObjectTagging": "ObjectTagging:Delete",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -32,6 +38,11 @@ class Operation:
     kind: Kind = "plain"
     checksum_of_object: bool = False
     handler: Callable[..., Any] | None = field(default=None, compare=False)
+
+    @property
+    def event(self) -> str:
+        """What S3 calls it in events, where what it does to the store does not tell."""
+        return _EVENTS.get(self.name, "")
 
     @property
     def offered(self) -> bool:

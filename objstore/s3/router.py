@@ -63,6 +63,7 @@ HOISTABLE = frozenset(name for name in SUSPECT_HEADERS if name.startswith(b"x-am
     b"x-amz-rename-source-if-unmodified-since",
     b"x-amz-request-payer",
     b"x-amz-sdk-checksum-algorithm",
+    b"x-amz-skip-destination-validation",
     b"x-amz-source-expected-bucket-owner",
     b"x-amz-storage-class",
     b"x-amz-tagging",

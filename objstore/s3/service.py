@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from objstore.cause import asked_by
 from objstore.s3.authentication import authenticate, check_owner
 from objstore.s3.cors import ORIGIN, answer_headers
 from objstore.s3.encryption_checks import check_operation as check_encryption
@@ -23,6 +24,8 @@ def prepare(ctx: Context, request: Request) -> Operation:
         S3Error, AuthError, StoreError: for `errors.to_response`.
     """
     operation = route(ctx, request)
+    if operation.kind != "read":
+        asked_by(request.cause)
     if operation is PREFLIGHT or operation.kind == "form":
         return operation  # browsers sign neither: the one not at all, the other in its body
     authenticate(ctx, request)

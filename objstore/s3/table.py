@@ -21,6 +21,7 @@ from objstore.s3.operations import (
     get,
     listing,
     multipart,
+    notification,
     object_lock,
     post,
     put,
@@ -123,6 +124,7 @@ def _offered() -> list[Operation]:
         *_encryption(),
         *_cors(),
         *_defaults(),
+        *_notification(),
         *_object_lock(),
         # A browser's form upload, which the published model leaves out.
         _row("PostObject", "POST", "bucket", kind="form", handler=post.post_object),
@@ -251,6 +253,22 @@ def _defaults() -> list[Operation]:
     return [*rows, _row("GetObjectAcl", "GET", "object", "acl", params=of_version, handler=handler)]
 
 
+def _notification() -> list[Operation]:
+    return [
+        _row(
+            f"{verb}BucketNotificationConfiguration",
+            method,
+            "bucket",
+            "notification",
+            handler=handler,
+        )
+        for verb, method, handler in (
+            ("Get", "GET", notification.get_notification),
+            ("Put", "PUT", notification.put_notification),
+        )
+    ]
+
+
 def _cors() -> list[Operation]:
     return [
         _row(f"{verb}BucketCors", method, "bucket", "cors", handler=handler)
@@ -297,9 +315,6 @@ _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
         "GET": "GetBucketMetadataTableConfiguration",
         "POST": "CreateBucketMetadataTableConfiguration",
         "DELETE": "DeleteBucketMetadataTableConfiguration",
-    },
-    "notification": {
-        "PUT": "PutBucketNotificationConfiguration",
     },
     "ownershipControls": {
         "PUT": "PutBucketOwnershipControls",

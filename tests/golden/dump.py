@@ -31,6 +31,8 @@ KINDS = {
     8: "PART",
     9: "SEGMENTS",
     10: "SEGMENT_FREED",
+    11: "EVENT",
+    12: "DELIVERED",
 }
 
 

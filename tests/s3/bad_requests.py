@@ -159,6 +159,21 @@ BUCKETS = [
         ("an empty rule", "<CORSRule/>", "MalformedXML"),
     ),
     missing_bucket("DeleteBucketCors", "DELETE", "cors"),
+    missing_bucket("GetBucketNotificationConfiguration", "GET", "notification"),
+    *documents(
+        "PutBucketNotificationConfiguration",
+        "PUT",
+        "/bucket",
+        "notification",
+        "NotificationConfiguration",
+        ("an empty configuration", "<QueueConfiguration/>", "MalformedXML"),
+        (
+            "nobody's ARN",
+            "<QueueConfiguration><Queue>arn:objstore:sqs::nobody:webhook</Queue>"
+            "<Event>s3:ObjectCreated:*</Event></QueueConfiguration>",
+            "InvalidArgument",
+        ),
+    ),
     missing_bucket("GetObjectLockConfiguration", "GET", "object-lock"),
     *documents(
         "PutObjectLockConfiguration",

@@ -145,6 +145,14 @@ def _settings() -> list[Bad]:
     ).format
     mode = "<Mode>GOVERNANCE</Mode>"
     cors = "<CORSConfiguration>{}</CORSConfiguration>".format
+    notified = "<NotificationConfiguration>{}</NotificationConfiguration>".format
+    queue = (
+        "<QueueConfiguration><Queue>arn:objstore:sqs::none:webhook</Queue>{}</QueueConfiguration>"
+    ).format
+    event = "<Event>s3:ObjectCreated:*</Event>"
+    side = (
+        "<Filter><S3Key><FilterRule><Name>{}</Name><Value>{}</Value></FilterRule></S3Key></Filter>"
+    ).format
     origin = "<AllowedOrigin>*</AllowedOrigin>"
     method = "<AllowedMethod>GET</AllowedMethod>"
     return [
@@ -179,6 +187,31 @@ def _settings() -> list[Bad]:
         Bad("PutBucketCors", "PUT", "/bucket", 400, "InvalidRequest", "cors",
             cors(f"<CORSRule>{origin}<AllowedMethod>PATCH</AllowedMethod></CORSRule>")),
         Bad("GetBucketCors", "GET", "/bucket", 404, "NoSuchCORSConfiguration", "cors"),
+        *_documents(
+            "PutBucketNotificationConfiguration", "/bucket", "notification", notified("<Other/>"),
+            notified("<QueueConfiguration/>"), notified(queue("")),
+            notified("<EventBridgeConfiguration/>" * 2),
+            notified(queue(event + "<Id>a</Id><Id>b</Id>")), notified(queue(event + "<Any/>")),
+            notified(queue(event + "<Filter><Any/></Filter>")),
+        ),
+        *(
+            Bad("PutBucketNotificationConfiguration", "PUT", "/bucket", 400, "InvalidArgument",
+                "notification", notified(body), digest=True)
+            for body in (
+                queue(event), queue("<Event>s3:Nothing</Event>"), queue("<Event/>"),
+                queue(f"{event}<Id>{'i' * 256}</Id>"), queue(event) * 2,
+                queue(f"{event}{side('middle', 'x')}"),
+                queue(f"{event}{side('suffix', 'é' * 513)}"), "<EventBridgeConfiguration/>",
+                queue(event).replace("sqs", "sns"), queue(event).replace(":webhook", ""),
+            )
+        ),
+        Bad("PutBucketNotificationConfiguration", "PUT", "/bucket", 400, "TooManyConfigurations",
+            "notification", notified(queue(event) * 101), digest=True),
+        Bad("PutBucketNotificationConfiguration", "PUT", "/bucket", 400, "InvalidArgument",
+            "notification", notified(""), digest=True,
+            headers={"x-amz-skip-destination-validation": "perhaps"}),
+        Bad("GetBucketNotificationConfiguration", "GET", "/missing", 404, "NoSuchBucket",
+            "notification"),
         *(Bad(name, "GET", "/missing", 404, "NoSuchBucket", query)
           for query, name, _handler in OF_BUCKETS),
         Bad("GetObjectAcl", "GET", "/bucket/key", 400, "InvalidArgument", "acl&versionId=x"),

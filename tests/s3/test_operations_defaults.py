@@ -19,7 +19,6 @@ MISSING = {
 ALWAYS = {
     "accelerate": ("AccelerateConfiguration", "Status", None),
     "logging": ("BucketLoggingStatus", "LoggingEnabled", None),
-    "notification": ("NotificationConfiguration", "TopicConfiguration", None),
     "ownershipControls": ("OwnershipControls", "Rule/ObjectOwnership", "BucketOwnerEnforced"),
     "requestPayment": ("RequestPaymentConfiguration", "Payer", "BucketOwner"),
 }

@@ -325,6 +325,7 @@ HONOURED = {
     "x-amz-tagging",
     "x-amz-tagging-directive",
     *BY_HEADER,
+    "x-amz-skip-destination-validation",
 }
 WITHOUT_EFFECT = {
     "x-amz-bucket-object-lock-token": "object lock comes to a bucket without asking anybody",

@@ -185,7 +185,7 @@ def test_settings_are_kept_and_deleted(store_factory: StoreFactory) -> None:
     with pytest.raises(NoSuchSettingError):
         store.bucket_setting(BUCKET, "tagging")
     store.set_bucket_setting(BUCKET, "tagging", b"t" * 5000)
-    store.set_bucket_setting(BUCKET, "notification", b"e")
+    store.set_bucket_setting(BUCKET, "website", b"e")
     store.put(BUCKET, "k", b"in the same bucket")
     for name in ("versioning", "object-lock"):
         with pytest.raises(InvalidArgumentError):
@@ -197,5 +197,5 @@ def test_settings_are_kept_and_deleted(store_factory: StoreFactory) -> None:
     again.set_bucket_setting(BUCKET, "tagging", None)
     with pytest.raises(NoSuchSettingError):
         again.bucket_setting(BUCKET, "tagging")
-    assert again.bucket_setting(BUCKET, "notification") == b"e"
+    assert again.bucket_setting(BUCKET, "website") == b"e"
     assert [entry.key for entry in again.list(BUCKET).entries] == ["k"]

@@ -29,6 +29,8 @@ BODIES: dict[int, type[msgspec.Struct]] = {
     log.PART: schema.PartBody,
     log.SEGMENTS: schema.SegmentsBody,
     log.SEGMENT_FREED: schema.SegmentFreedBody,
+    log.EVENT: schema.EventBody,
+    log.DELIVERED: schema.DeliveredBody,
 }
 
 

@@ -73,11 +73,6 @@ OF_BUCKETS: Final[tuple[tuple[str, str, Handler], ...]] = (
     ),
     ("logging", "GetBucketLogging", partial(_always, "BucketLoggingStatus", "")),
     (
-        "notification",
-        "GetBucketNotificationConfiguration",
-        partial(_always, "NotificationConfiguration", ""),
-    ),
-    (
         "ownershipControls",
         "GetBucketOwnershipControls",
         partial(
