@@ -275,8 +275,7 @@ def make_app(
         regions: block devices, for EC2's and EBS's APIs on the same port; they are the
             caller's to close.  None answers none of these APIs.
         key_service: for KMS's API, likewise.
-        destinations: of events, ``name:kind`` each, that buckets may be configured with;
-            who delivers them is `objstore.events.service.Deliveries`.
+        destinations: of events, ``name:kind`` each, that buckets may be configured with.
     """
     config = config or ServerConfig()
     keys = StaticKeyStore(credentials) if isinstance(credentials, Iterable) else credentials
