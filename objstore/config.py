@@ -76,9 +76,9 @@ COMPACT_BYTES = 1 * MIB
 COMPACT_RECORDS = 256
 """The most that compaction moves in one commit."""
 
-COPY_ATTEMPTS = 3
-"""How often a source is looked at that is overwritten while it is copied; at the last time its
-bytes are written again instead of shared."""
+COPY_ATTEMPTS = 8
+"""How often a source is looked at that is overwritten while it is copied.  At the last time a
+part's bytes are written again instead of shared, and a copy is refused."""
 
 APPENDS_KEPT = 1024
 """Objects that were appended to last, of which the digest over their parts is kept: a few

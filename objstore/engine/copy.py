@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from objstore.cause import present_cause
+from objstore.config import COPY_ATTEMPTS
 from objstore.engine import encryption, rows
 from objstore.engine.apply import manifest_body
 from objstore.engine.buckets import ensure
@@ -33,14 +34,22 @@ from objstore.engine.reader import ObjectReader
 from objstore.engine.space import FOR_WRITES
 from objstore.engine.telling import CREATED_COPY
 from objstore.engine.versions import has_versions, null_flag, stored_id
-from objstore.errors import NoSuchKeyError
+from objstore.errors import ConflictError, SourceChangedError
 from objstore.index import keys, schema
-from objstore.index.schema import FLAG_EXTENTS, FLAG_MANIFEST, BucketBody, SealRow, VersionBody
+from objstore.index.schema import (
+    FLAG_EXTENTS,
+    FLAG_MANIFEST,
+    BucketBody,
+    Head,
+    SealRow,
+    VersionBody,
+)
 from objstore.log import format as log
 from objstore.log.format import Record
 from objstore.model import NO_LOCK, Checksum, Conditions, ObjectAttributes, ObjectInfo
 
 _ROW_BOUND_BYTES = 8192
+_SHAREABLE = FLAG_EXTENTS | FLAG_MANIFEST
 
 Source: TypeAlias = tuple[str, str, str]
 """Bucket, key, and version id, which is empty for the current version."""
@@ -77,10 +86,16 @@ class CopyShared:
     leaves_segments = FOR_WRITES
     event = CREATED_COPY
 
-    def __init__(self, core: Core, copying: Copying) -> None:
+    def __init__(self, core: Core, copying: Copying, source_seq: int) -> None:
+        """`source_seq`: of the version that was looked at, and found fit to be shared.
+
+        Raises:
+            SourceChangedError: the source is another by now.
+        """
         self.cause = present_cause()
         self._core, self._copying = core, copying
         self._source, self._bucket = copying.source, copying.bucket
+        self._source_seq = source_seq
         self._key = encode_key(copying.key)
         self.has_versions = False
         self.size_bound_bytes = self._bound()
@@ -89,22 +104,25 @@ class CopyShared:
         """From the source as it is now; a change before the commit is noticed there."""
         with self._core.index.read() as txn:
             row = find_row(self._core, txn, *self._source)
-            seq = schema.unpack_head(row).version_seq
-            prefix = keys.manifest_prefix(seq)
+            self._check_head(schema.unpack_head(row))
+            prefix = keys.manifest_prefix(self._source_seq)
             # Each manifest row becomes a record with the new key.
             overhead_bytes = len(self._key) + log.RECORD_HEAD_BYTES
             runs = txn.scan(prefix, keys.after(prefix))
             manifests = sum(len(run) + overhead_bytes for _key, run in runs)
-        self._expected_seq = seq
         bound_bytes = len(row) + manifests + _ROW_BOUND_BYTES + len(self._key)
         attributes = self._copying.attributes or ObjectAttributes()
         return bound_bytes + attributes_bound_bytes(attributes) + encryption.SEAL_BOUND_BYTES
 
+    def _check_head(self, head: Head) -> None:
+        # The bytes of another version may lie in the log, where its record alone has them.
+        if head.version_seq != self._source_seq or not head.flags & _SHAREABLE:
+            raise SourceChangedError
+
     def decide(self, decision: Decision) -> Sequence[Record]:
         row = find_row(self._core, decision.txn, *self._source)
         head, body = schema.unpack_head(row), schema.decode_version(schema.row_body(row))
-        if head.version_seq != self._expected_seq:
-            raise SourceChangedError
+        self._check_head(head)
         source_info = rows.object_info(*self._source[:2], head, body)
         check_read(self._copying.source_conditions, source_info)
         bucket = self._core.bucket(decision.txn, self._bucket)
@@ -115,7 +133,7 @@ class CopyShared:
         self.has_versions = has_versions(bucket)
         version_seq = decision.next_lsn
         encoded = schema.encode(self._new_body(bucket, flags, body, decision.now_ms))
-        flags |= head.flags & (FLAG_EXTENTS | FLAG_MANIFEST)
+        flags |= head.flags & _SHAREABLE
         records = [Record(log.VERSION, bucket_id, self._key, encoded, version_seq, flags)]
         prefix = keys.manifest_prefix(head.version_seq)
         for _key, manifest in decision.txn.scan(prefix, keys.after(prefix)):
@@ -174,14 +192,7 @@ def kept_attributes(attributes: ObjectAttributes) -> ObjectAttributes:
     return msgspec.structs.replace(attributes, lock=NO_LOCK)
 
 
-class SourceChangedError(NoSuchKeyError):
-    """The source was replaced while the copy was prepared; prepare it again."""
-
-    def __init__(self) -> None:
-        super().__init__("the source of the copy changed meanwhile")
-
-
-class NotShareableError(NoSuchKeyError):
+class NotShareableError(ConflictError):
     """The copy cannot have the bytes as they are stored; write them again."""
 
     def __init__(self) -> None:
@@ -191,7 +202,7 @@ class NotShareableError(NoSuchKeyError):
 def copy(core: Core, copying: Copying) -> ObjectInfo:
     """See `ObjectStore.copy`."""
     bucket, key, version_id = copying.source
-    while True:
+    for _attempt in range(COPY_ATTEMPTS):
         with get(
             core,
             bucket,
@@ -203,16 +214,40 @@ def copy(core: Core, copying: Copying) -> ObjectInfo:
         ) as reader:
             ensure(core, copying.bucket, copying.key)
             info = reader.info
-            if info.size_bytes <= core.config.log_inline_bytes and not info.part_count:
-                return _put_again(core, copying, info, reader.read())
             try:
-                shared = CopyShared(core, copying)
-                record = core.commit(shared)[0]
-                return info_of(copying.bucket, record, has_versions=shared.has_versions)
+                if info.size_bytes <= core.config.log_inline_bytes and not info.part_count:
+                    return _put_again(core, copying, info, reader.read())
+                try:
+                    shared = CopyShared(core, copying, info.version_seq)
+                    record = core.commit(shared)[0]
+                    return info_of(copying.bucket, record, has_versions=shared.has_versions)
+                except NotShareableError:
+                    return _written_again(core, copying, reader)
             except SourceChangedError:
                 continue
-            except NotShareableError:
-                return _written_again(core, copying, reader)
+    raise SourceChangedError
+
+
+class _SameSource:
+    """Asked in the commit of a copy with bytes of its own: are they still the source's?
+
+    A copy is of its source as it is at the moment of the commit, however it is made.
+    """
+
+    def __init__(self, core: Core, copying: Copying, info: ObjectInfo) -> None:
+        self._core, self._copying, self._info = core, copying, info
+
+    def __call__(self, decision: Decision) -> None:
+        """Raises SourceChangedError, or why the source cannot be read by now."""
+        source = self._copying.source
+        row = find_row(self._core, decision.txn, *source)
+        head, body = schema.unpack_head(row), schema.decode_version(schema.row_body(row))
+        now, then = rows.object_info(*source[:2], head, body), self._info
+        if (now.version_seq, now.etag) != (then.version_seq, then.etag):
+            raise SourceChangedError
+        keeps = self._copying.attributes is None
+        if keeps and kept_attributes(now.attributes) != kept_attributes(then.attributes):
+            raise SourceChangedError
 
 
 def _put_again(core: Core, copying: Copying, info: ObjectInfo, payload: bytes) -> ObjectInfo:
@@ -229,7 +264,7 @@ def _put_again(core: Core, copying: Copying, info: ObjectInfo, payload: bytes) -
         bytes.fromhex(info.etag) if has_md5 else None,
         copying.key_for(attributes),
     )
-    operation.event = CREATED_COPY
+    operation.event, operation.check = CREATED_COPY, _SameSource(core, copying, info)
     (record,) = core.commit(operation)
     return info_of(copying.bucket, record, has_versions=operation.has_versions)
 
@@ -251,7 +286,7 @@ def _written_again(core: Core, copying: Copying, reader: ObjectReader) -> Object
         (),
         copying.key_for(attributes),
     ) as stream:
-        stream.event = CREATED_COPY
+        stream.event, stream.check = CREATED_COPY, _SameSource(core, copying, info)
         for piece in reader:
             stream.write(piece)
         return stream.commit(checksums=tuple(checksums))

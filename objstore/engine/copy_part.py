@@ -18,7 +18,7 @@ from blockdev import Buffer
 from objstore.config import COPY_ATTEMPTS, MAX_PART_BYTES
 from objstore.engine import multipart, rows
 from objstore.engine.apply import manifest_body
-from objstore.engine.copy import Source, SourceChangedError
+from objstore.engine.copy import Source
 from objstore.engine.core import Core, encode_key
 from objstore.engine.extents import cut
 from objstore.engine.get import find_row, get, object_extents
@@ -27,7 +27,7 @@ from objstore.engine.multipart import PartStream
 from objstore.engine.operation import Decision
 from objstore.engine.reader import ObjectReader
 from objstore.engine.space import FOR_WRITES
-from objstore.errors import EntityTooLargeError
+from objstore.errors import EntityTooLargeError, SourceChangedError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.schema import (

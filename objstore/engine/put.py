@@ -128,6 +128,7 @@ class PutObject:
     `is_resolved`: how the bytes are encrypted has been decided, and done: `seal` says it.
     Otherwise the writer's wish and the bucket's setting decide it in the commit; only a
     payload can still be encrypted then.  `etag`: the bytes' MD5, unless that was decided.
+    `check`: asked first in the commit; raises what stands in the way.
     """
 
     core: Core
@@ -149,6 +150,7 @@ class PutObject:
     has_versions: bool = False
     event: str = CREATED_PUT
     cause: Ask | None = field(default_factory=present_cause, repr=False)
+    check: Callable[[Decision], None] | None = field(default=None, repr=False)
 
     @property
     def size_bound_bytes(self) -> int:
@@ -163,6 +165,8 @@ class PutObject:
         )
 
     def decide(self, decision: Decision) -> Sequence[Record]:
+        if self.check is not None:
+            self.check(decision)
         bucket = decided_bucket(self.core, decision, self.bucket)
         bucket_id = bucket.bucket_id
         if self.conditions:
@@ -290,6 +294,7 @@ class PutStream(BodyStream):
         self._attributes, self._conditions = attributes, conditions
         self._cause = present_cause()
         self.event = CREATED_PUT
+        self.check: Callable[[Decision], None] | None = None
         with core.index.read() as txn:
             found = core.bucket(txn, bucket)
         wanted = encryption.wanted_of(found, attributes.encryption, customer_key)
@@ -325,6 +330,7 @@ class PutStream(BodyStream):
                 is_resolved=True,
                 event=self.event,
                 cause=self._cause,
+                check=self.check,
             )
             record = self._commit(operation)
         finally:

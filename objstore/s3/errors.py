@@ -182,6 +182,11 @@ ERRORS: dict[str, tuple[int, str]] = {
         404,
         "Object Lock configuration does not exist for this bucket",
     ),
+    "OperationAborted": (
+        409,
+        "A conflicting conditional operation is currently in progress against this resource. "
+        "Try again.",
+    ),
     "PreconditionFailed": (412, "At least one of the pre-conditions you specified did not hold"),
     "RequestHeaderSectionTooLarge": (
         400,
@@ -318,6 +323,7 @@ _ENGINE: list[tuple[type[engine.StoreError], Mapper]] = [
         lambda e, r: S3Error("InvalidWriteOffset", extra={"ObjectSize": str(e.size_bytes)}),
     ),
     (engine.TooManyPartsError, lambda e, r: S3Error("TooManyParts")),
+    (engine.SourceChangedError, lambda e, r: S3Error("OperationAborted")),
     (engine.TokenReusedError, lambda e, r: S3Error("IdempotencyParameterMismatch")),
     (engine.CustomerKeyMissingError, lambda e, r: invalid_request(NEEDS_CUSTOMER_KEY)),
     (engine.CustomerKeyUnexpectedError, lambda e, r: invalid_request(UNWANTED_CUSTOMER_KEY)),

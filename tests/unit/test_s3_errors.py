@@ -64,6 +64,7 @@ STATUS = {
     "NoObjectLockError": 400,
     "AppendOffsetError": 400,
     "TooManyPartsError": 400,
+    "SourceChangedError": 409,
     "TokenReusedError": 400,
     "CustomerKeyError": 500,
     "CustomerKeyMissingError": 400,
