@@ -223,7 +223,7 @@ def prepare(
             grown_checksums(body.size_bytes, whole, part, given),
             _record_bytes(txn, bucket, target.key, head, row),
         )
-    if not head.flags & (FLAG_EXTENTS | FLAG_MANIFEST) and head.payload_bytes:
+    if not head.flags & (FLAG_EXTENTS | FLAG_MANIFEST) and body.size_bytes:
         base.writer = _written_out(core, target, row)
     return base
 

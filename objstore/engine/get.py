@@ -16,6 +16,7 @@ from objstore.engine.core import Core, encode_key, tail_of
 from objstore.engine.reader import (
     LazyPayload,
     ObjectReader,
+    check_payload_size,
     device_read_failure,
     payload_corruption,
     payload_is_whole,
@@ -114,6 +115,7 @@ def get(
         if conditions:
             check_read(conditions, info)
         start, length = resolve_range(byte_range, info.size_bytes)
+        check_payload_size(bucket, key, head, body)
         payload = bytearray(head.payload_bytes)
         try:
             is_read = core.device.try_read_into(head.payload_offset, payload)
@@ -165,6 +167,7 @@ def _open_pinned(
                     core, info, body, start, length, sealed, customer_key, pin
                 )
             return ObjectReader(core, info, start, length, None, pieces, pin)
+        check_payload_size(bucket, key, head, body)
         payload = LazyPayload(core, head, bucket, key)
         if sealed is not None:
             return sealed_get.open_payload(

@@ -5,9 +5,15 @@ from __future__ import annotations
 from blockdev import DeviceError
 from objstore.engine.core import Core
 from objstore.engine.get import find_row
-from objstore.engine.reader import device_read_failure, payload_corruption, payload_is_whole
+from objstore.engine.reader import (
+    check_payload_size,
+    device_read_failure,
+    payload_corruption,
+    payload_is_whole,
+)
 from objstore.errors import NoSuchKeyError
-from objstore.index.schema import unpack_head
+from objstore.index import schema
+from objstore.index.schema import FLAG_EXTENTS, FLAG_MANIFEST
 
 
 class VersionChangedError(NoSuchKeyError):
@@ -25,10 +31,13 @@ def read_payload(core: Core, name: tuple[str, str, str], row: bytes) -> bytearra
 
     Raises:
         VersionChangedError: the row is another by now, and the bytes have moved.
-        CorruptionError: they do not match their checksum.
+        CorruptionError: they do not match their checksum, or are not all there.
         StoreUnavailableError: the device failed.
     """
-    head = unpack_head(row)
+    head = schema.unpack_head(row)
+    if head.flags & (FLAG_EXTENTS | FLAG_MANIFEST):
+        return bytearray()
+    check_payload_size(name[0], name[1], head, schema.decode_version(schema.row_body(row)))
     payload = bytearray(head.payload_bytes)
     if not payload:
         return payload

@@ -14,13 +14,29 @@ from blockdev import DeviceError
 from objstore.config import TABLE_WINDOW_BYTES
 from objstore.engine.core import Core
 from objstore.engine.extents import CHECKSUM_BYTES, seed, table_offset
+from objstore.engine.frames import stored_size
 from objstore.errors import CorruptionError, StoreUnavailableError
-from objstore.index.schema import Extent, Head
+from objstore.index.schema import Extent, Head, VersionBody
 from objstore.model import ObjectInfo
 
 
 def payload_is_whole(head: Head, payload: bytes | bytearray) -> bool:
+    """Whether the bytes are those that were written; an object of none has no checksum."""
     return not payload or xxh3_64_intdigest(payload) == head.payload_xxh3
+
+
+def stored_bytes(body: VersionBody) -> int:
+    """How many bytes are kept of an object of one piece, encrypted or not."""
+    return body.size_bytes if body.seal is None else stored_size(body.size_bytes)
+
+
+def check_payload_size(bucket: str, key: str, head: Head, body: VersionBody) -> None:
+    """Raises CorruptionError where the record of a small object has not all of its bytes."""
+    if head.payload_bytes != stored_bytes(body):
+        raise CorruptionError(
+            f"object {bucket}/{key}: its record holds {head.payload_bytes} bytes instead of "
+            f"{stored_bytes(body)}; run `objstore check`"
+        )
 
 
 def payload_corruption(bucket: str, key: str, head: Head) -> CorruptionError:
