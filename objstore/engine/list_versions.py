@@ -13,8 +13,7 @@ from objstore.config import LIST_FIRST_ROWS, LIST_GROWTH, LIST_MAX_ROWS
 from objstore.engine import rows
 from objstore.engine.core import Core
 from objstore.engine.listing import fold
-from objstore.engine.versions import find_version, version_id
-from objstore.errors import NoSuchVersionError
+from objstore.engine.versions import seq_of_marker, version_id
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.schema import FLAG_DELETE_MARKER, unpack_head, unpack_version_seq
@@ -135,22 +134,19 @@ class _Lister:
 
     def _is_full_after(self, key: bytes, version_marker: str) -> bool:
         """List what is older than one version of `key`; whether there is more than fits."""
-        try:
-            row_key, row = find_version(self._txn, self._bucket_id, key, version_marker)
-        except NoSuchVersionError:
-            return False  # gone since the last page: where it stood cannot be told
+        marked_seq = seq_of_marker(self._txn, self._bucket_id, key, version_marker)
         if not key.startswith(self._prefix):
             return False
         if self._delimiter and fold(key, self._prefix, self._delimiter) is not None:
             return False  # within a common prefix, which is listed as one
-        prefix = keys.versions_prefix(self._bucket_id, key)
-        is_current = row_key.startswith(b"o")
-        start = (
-            prefix
-            if is_current
-            else keys.version(self._bucket_id, key, unpack_head(row).version_seq) + b"\x00"
-        )
-        return self._add(key, b"", _Cursor(self._txn, start, keys.after(prefix)))
+        current = self._txn.get(keys.current(self._bucket_id, key))
+        if current is None:
+            return False
+        start = prefix = keys.versions_prefix(self._bucket_id, key)
+        if marked_seq is not None and unpack_head(current).version_seq >= marked_seq:
+            current = b""
+            start = keys.version(self._bucket_id, key, marked_seq) + b"\x00"
+        return self._add(key, current, _Cursor(self._txn, start, keys.after(prefix)))
 
     def _add(self, key: bytes, current: bytes, older: _Cursor) -> bool:
         """Add a key's rows, `older` ones behind the `current`; whether there are more than fit."""

@@ -104,6 +104,29 @@ def find_version(
     return row_key, row
 
 
+def seq_of_marker(
+    txn: ReadTransaction, bucket_id: int, key: bytes, version_marker: str
+) -> int | None:
+    """Where in a key's versions, newest first, a listing stopped: what comes has less.
+
+    The version may be gone by now, as it is for who deletes page by page: an id tells its
+    place all the same.  None where that cannot be told, of a null version that is gone or
+    of another store's id: all of the key is listed again, since that leaves out none.
+
+    Raises:
+        InvalidArgumentError: no version can have this id.
+    """
+    if version_marker != NULL:
+        if len(version_marker) == _ID_LENGTH and not _ID.fullmatch(version_marker):
+            return None
+        return parse_version_id(version_marker)
+    row = txn.get(keys.current(bucket_id, key))
+    if row is not None and _is_named(row, None):
+        return unpack_head(row).version_seq
+    position = txn.get(keys.null_position(bucket_id, key))
+    return None if position is None else int.from_bytes(position, "big")
+
+
 def _is_named(row: bytes, wanted_seq: int | None) -> bool:
     head = unpack_head(row)
     is_null = bool(head.flags & FLAG_NULL)

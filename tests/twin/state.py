@@ -43,6 +43,7 @@ class Version:
     """A version of a key: an object or a delete marker.
 
     `upload_id`: of the upload it was completed from.  `renamed_by`: client's token and request.
+    `born`: which version of its bucket it is, counted from one.
     """
 
     info: ObjectInfo
@@ -51,6 +52,7 @@ class Version:
     is_marker: bool = False
     upload_id: str = ""
     renamed_by: tuple[str, str] = ("", "")
+    born: int = 0
 
 
 @dataclass
@@ -73,7 +75,8 @@ class Upload:
 class Bucket:
     """A bucket.  `keys`: the versions of each key, newest first, never none.
 
-    `retention`: None until the bucket has object lock.
+    `retention`: None until the bucket has object lock.  `births`: of versions, so far, by id;
+    null versions, whose id is not theirs alone, are not among them.
     """
 
     info: BucketInfo
@@ -83,6 +86,8 @@ class Bucket:
     retention: DefaultRetention | None = None
     encryption: Encryption = NO_ENCRYPTION
     settings: dict[str, bytes] = field(default_factory=dict)
+    births: dict[str, int] = field(default_factory=dict)
+    born: int = 0
 
     def current(self, key: str) -> Version | None:
         """The object that a plain read of the key finds; a delete marker is none."""
@@ -96,8 +101,12 @@ class Bucket:
     def add(self, version: Version) -> None:
         """Make a version the current one; a null version takes the place of another."""
         key, version_id = version.info.key, version.info.version_id
+        self.born += 1
+        version.born = self.born
         if version_id == "null":
             self.remove(key, "null")
+        else:
+            self.births[version_id] = self.born
         self.keys.setdefault(key, []).insert(0, version)
 
     def remove(self, key: str, version_id: str) -> Version | None:

@@ -105,15 +105,21 @@ def _all_lines(bucket: Bucket, prefix: str, delimiter: str, key_marker: str) -> 
 def _rest_of_marker(
     bucket: Bucket, prefix: str, delimiter: str, key: str, version_id: str
 ) -> list[_Line]:
-    """The versions of the marker's key that are older than the one it names."""
+    """The versions of the marker's key that are older than the one it names, or named."""
     if not key or not version_id:
         return []
+    born = _born(bucket, key, version_id)
+    if not key.startswith(prefix) or rules.is_rolled(key, prefix, delimiter):
+        return []
+    versions = bucket.keys.get(key, [])
+    newer = sum(1 for version in versions if born is not None and version.born >= born)
+    return [*_entries(bucket, key)[newer:]] if versions else []
+
+
+def _born(bucket: Bucket, key: str, version_id: str) -> int | None:
+    """When a version came to be that may be gone by now; None where its id does not tell."""
     try:
-        marked = bucket.find(key, version_id)
+        version = bucket.find(key, version_id)
     except NoSuchVersionError:
-        return []
-    is_listed = key.startswith(prefix) and not rules.is_rolled(key, prefix, delimiter)
-    if marked is None or not is_listed:
-        return []
-    place = bucket.keys[key].index(marked)
-    return [*_entries(bucket, key)[place + 1 :]]
+        return None
+    return bucket.births.get(version_id) if version is None else version.born

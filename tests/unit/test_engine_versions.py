@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from typing import Any
 
 import msgspec
 import pytest
@@ -313,6 +314,62 @@ def test_pages_of_any_size_show_all_once(
                 break
             key_marker, version_marker = page.next_key, page.next_version_id or ""
         assert sorted(shown) == sorted(expected), limit
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 1000])
+def test_who_deletes_page_by_page_leaves_nothing(versioned: ObjectStore, limit: int) -> None:
+    """The version that a page ended with is gone when the next one is asked for."""
+    for round_ in range(5):
+        for key in ("a", "b/1", "b/2", "c"):
+            versioned.put(BUCKET, key, b"%d" % round_)
+    versioned.delete(BUCKET, "b/1")
+    key_marker = version_marker = ""
+    pages = 0
+    while True:
+        page = versioned.list_versions(
+            BUCKET, key_marker=key_marker, version_id_marker=version_marker, limit=limit
+        )
+        pages += 1
+        for entry in page.entries:
+            versioned.delete(BUCKET, entry.key, version_id=entry.version_id)
+        if page.next_key is None:
+            break
+        key_marker, version_marker = page.next_key, page.next_version_id or ""
+    assert versioned.list_versions(BUCKET).entries == ()
+    assert pages == -(-21 // limit)
+
+
+def test_a_marker_that_is_gone_keeps_its_place(versioned: ObjectStore) -> None:
+    made = [versioned.put(BUCKET, "key", b"%d" % turn).version_id for turn in range(5)]
+    versioned.put(BUCKET, "later", b"")
+    versioned.delete(BUCKET, "key", version_id=made[2])
+    versioned.delete(BUCKET, "key", version_id=made[4])
+
+    def after(marker: str, **more: Any) -> list[tuple[str, str, bool]]:
+        page = versioned.list_versions(BUCKET, key_marker="key", version_id_marker=marker, **more)
+        return [(e.key, e.version_id, e.is_latest) for e in page.entries if e.key == "key"]
+
+    rest = [("key", made[1], False), ("key", made[0], False)]
+    assert after(made[2]) == after(made[3]) == rest
+    assert after(made[4]) == [("key", made[3], True), *rest]
+    assert after(made[4], limit=1) == [("key", made[3], True)]
+    assert after(made[2], prefix="key") == rest
+    assert after(made[2], prefix="l") == []
+    assert after(made[2], delimiter="e") == []
+
+
+def test_a_marker_without_a_place_leaves_nothing_out(versioned: ObjectStore) -> None:
+    """A null version that is gone, and another store's id: all of the key comes again."""
+    versioned.set_versioning(BUCKET, "Suspended")
+    versioned.put(BUCKET, "key", b"null")
+    versioned.set_versioning(BUCKET, "Enabled")
+    versioned.put(BUCKET, "key", b"one")
+    assert [e.version_id for e in versioned.list_versions(BUCKET).entries][1] == "null"
+    assert versioned.list_versions(BUCKET, key_marker="key", version_id_marker="null").entries == ()
+    versioned.delete(BUCKET, "key", version_id="null")
+    for marker in ("null", "Z" * 32):
+        page = versioned.list_versions(BUCKET, key_marker="key", version_id_marker=marker)
+        assert [(e.key, e.is_latest) for e in page.entries] == [("key", True)]
 
 
 def test_tags_change_nothing_else(versioned: ObjectStore) -> None:
