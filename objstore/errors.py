@@ -37,6 +37,7 @@ No HTTP status here: `objstore.s3.errors` maps these to S3's codes.
     │   ├── RenameToItselfError
     │   ├── InvalidRangeError
     │   ├── BadDigestError
+    │   ├── DigestRequiredError    send a digest along: the version would be locked
     │   ├── EntityTooLargeError
     │   ├── EntityTooSmallError
     │   ├── IncompleteBodyError
@@ -273,6 +274,10 @@ class BadDigestError(InvalidArgumentError):
         self.algorithm = algorithm
         self.expected = expected
         self.computed = computed
+
+
+class DigestRequiredError(InvalidArgumentError):
+    """What is to be locked came without a digest, and nobody could put it right afterwards."""
 
 
 class EntityTooLargeError(InvalidArgumentError):

@@ -49,6 +49,7 @@ class WritableStore(Protocol):
         md5: bytes | None,
         hold: bool,
         customer_key: bytes,
+        has_digest: bool,
     ) -> None: ...
 
     @property
@@ -66,6 +67,7 @@ class WritableStore(Protocol):
         conditions: Conditions,
         hashers: Sequence[Callable[[Buffer], object]],
         customer_key: bytes,
+        has_digest: bool,
     ) -> Stream: ...
 
     def open_append(
@@ -318,6 +320,7 @@ class Bodies:
             checksums=checksums,
             md5=md5,
             customer_key=plan.customer_key,
+            has_digest=plan.has_digest,
         )
         return await self.gather.run(lambda done, hold: submit(done, hold=hold))
 
@@ -402,6 +405,7 @@ class Bodies:
                 conditions=plan.conditions,
                 hashers=hashers,
                 customer_key=plan.customer_key,
+                has_digest=plan.has_digest,
             )
 
         return open_stream

@@ -278,8 +278,9 @@ class Applier:
         listener = listener_row(record.key, body)
         if listener is not None:
             self._txn.put(keys.listener(body.bucket_id), listener)
+            self._txn.put(keys.LISTENER, b"")
         elif old is not None:
-            self._txn.delete(keys.listener(body.bucket_id))
+            self._hush(body.bucket_id)
         self._objects[body.bucket_id] += 0
 
     def _bucket_gone(self, record: Record) -> None:
@@ -294,10 +295,18 @@ class Applier:
         if bucket_id == heir_id:
             return
         self._txn.delete(keys.bucket_name(bucket_id))
-        self._txn.delete(keys.listener(bucket_id))
+        self._hush(bucket_id)
         self._txn.delete(keys.counters(bucket_id))
         for sums in (self._objects, self._versions, self._bytes):
             sums.pop(bucket_id, None)
+
+    def _hush(self, bucket_id: int) -> None:
+        """The bucket tells nobody anything, any more; perhaps it was the last that did."""
+        txn = self._txn
+        if txn.delete(keys.listener(bucket_id)):
+            last = txn.last(keys.LISTENER, keys.after(keys.LISTENER))
+            if last is not None and last[0] == keys.LISTENER:
+                txn.delete(keys.LISTENER)
 
     # --- the outbox -------------------------------------------------------------------
 

@@ -215,7 +215,7 @@ def copy(core: Core, copying: Copying) -> ObjectInfo:
             ensure(core, copying.bucket, copying.key)
             info = reader.info
             try:
-                if info.size_bytes <= core.config.log_inline_bytes and not info.part_count:
+                if not reader.extent_count and not info.part_count:
                     return _put_again(core, copying, info, reader.read())
                 try:
                     shared = CopyShared(core, copying, info.version_seq)

@@ -115,7 +115,8 @@ def get(
         if conditions:
             check_read(conditions, info)
         start, length = resolve_range(byte_range, info.size_bytes)
-        check_payload_size(bucket, key, head, body)
+        if head.payload_bytes != body.size_bytes or body.seal is not None:
+            check_payload_size(bucket, key, head, body)
         payload = bytearray(head.payload_bytes)
         try:
             is_read = core.device.try_read_into(head.payload_offset, payload)

@@ -112,21 +112,31 @@ class ObjectCalls(Calls):
         checksums: tuple[Checksum, ...] = (),
         md5: bytes | None = None,
         customer_key: bytes = b"",
+        has_digest: bool = True,
         hold: bool = False,
     ) -> None:
         """As `put`, in the background, for a body of at most ``config.log_inline_bytes``.
 
         `done` is called with the object or the error, from another thread or, with
         `hold`, from the one that commits; it must not block.  `body` must not change
-        before that.  `md5`: its digest, if known.  `hold`: gather it with others until
-        `commit_held`, which is then owed.
+        before that.  `md5`: its digest, if known.  `has_digest`: as for `open_put`.
+        `hold`: gather it with others until `commit_held`, which is then owed.
 
         Raises:
             StoreUnavailableError: too many writes are waiting, or the store is closed.
         """
         core = self._open_core()
         operation = put.small_put(
-            core, bucket, key, body, attributes, conditions, checksums, md5, customer_key
+            core,
+            bucket,
+            key,
+            body,
+            attributes,
+            conditions,
+            checksums,
+            md5,
+            customer_key,
+            has_digest=has_digest,
         )
         core.submit(operation, lambda records: put.put_info(operation, records[0]), done, hold)
 
@@ -183,6 +193,7 @@ class ObjectCalls(Calls):
         conditions: Conditions = NO_CONDITIONS,
         hashers: Sequence[Callable[[Buffer], object]] = (),
         customer_key: bytes = b"",
+        has_digest: bool = True,
     ) -> PutStream:
         """Begin a put whose bytes come piece by piece; nothing shows before its commit.
 
@@ -191,11 +202,23 @@ class ObjectCalls(Calls):
         Args:
             size_bytes: how many will come, if known; it saves space and is checked.
             hashers: called with every block, in order, possibly on other threads.
+            has_digest: False of bytes that came without a digest of theirs.
+
+        Raises:
+            DigestRequiredError: they did, and the bucket's default would lock them.
         """
         core = self._open_core()
         buckets.ensure(core, bucket, key)
         return PutStream(
-            core, bucket, key, size_bytes, attributes, conditions, hashers, customer_key
+            core,
+            bucket,
+            key,
+            size_bytes,
+            attributes,
+            conditions,
+            hashers,
+            customer_key,
+            has_digest=has_digest,
         )
 
     def head(

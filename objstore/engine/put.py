@@ -17,12 +17,13 @@ from objstore.engine.body_stream import BodyStream
 from objstore.engine.conditions import check_write
 from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.encryption import SEAL_BOUND_BYTES
-from objstore.engine.frames import stored_size
-from objstore.engine.locks import new_lock
+from objstore.engine.frames import FRAME_BYTES, TAG_BYTES
+from objstore.engine.locks import default_retention, new_lock
 from objstore.engine.operation import Decision
 from objstore.engine.space import FOR_WRITES
 from objstore.engine.telling import CREATED_PUT
 from objstore.engine.versions import has_versions, null_flag, stored_id, version_id
+from objstore.errors import DigestRequiredError
 from objstore.index import keys, schema
 from objstore.index.base import ReadTransaction
 from objstore.index.schema import (
@@ -37,6 +38,7 @@ from objstore.index.schema import (
 from objstore.log import format as log
 from objstore.log.format import Record
 from objstore.model import (
+    NO_ENCRYPTION,
     Checksum,
     Conditions,
     Encryption,
@@ -46,6 +48,7 @@ from objstore.model import (
 
 _BODY_BOUND_BYTES = 512
 _EXTENT_BOUND_BYTES = 32
+NEEDS_DIGEST = "what is to be locked has to come with a digest"
 
 
 def attributes_bound_bytes(attributes: ObjectAttributes) -> int:
@@ -129,6 +132,7 @@ class PutObject:
     Otherwise the writer's wish and the bucket's setting decide it in the commit; only a
     payload can still be encrypted then.  `etag`: the bytes' MD5, unless that was decided.
     `check`: asked first in the commit; raises what stands in the way.
+    `has_digest`: the writer sent one along; what is to be locked without is refused.
     """
 
     core: Core
@@ -151,6 +155,7 @@ class PutObject:
     event: str = CREATED_PUT
     cause: Ask | None = field(default_factory=present_cause, repr=False)
     check: Callable[[Decision], None] | None = field(default=None, repr=False)
+    has_digest: bool = True
 
     @property
     def size_bound_bytes(self) -> int:
@@ -159,7 +164,8 @@ class PutObject:
             + _BODY_BOUND_BYTES
             + SEAL_BOUND_BYTES
             + len(self.key)
-            + stored_size(len(self.payload))
+            + len(self.payload)
+            + TAG_BYTES * (1 + len(self.payload) // FRAME_BYTES)
             + attributes_bound_bytes(self.attributes)
             + _EXTENT_BOUND_BYTES * len(self.extents)
         )
@@ -173,7 +179,9 @@ class PutObject:
             check_current(decision.txn, bucket_id, self.key, self.conditions)
         flags = null_flag(bucket)
         self.has_versions = has_versions(bucket)
-        etag, payload, payload_xxh3, seal = self._stored(bucket)
+        etag, payload, payload_xxh3, seal = self.etag, self.payload, self.payload_xxh3, self.seal
+        if not self.is_resolved and (bucket.settings or self._asks_encryption()):
+            etag, payload, payload_xxh3, seal = self._stored(bucket)
         self.body = body = new_body(
             bucket,
             flags,
@@ -185,6 +193,8 @@ class PutObject:
             self.extents,
             seal,
         )
+        if body.lock is not None and body.lock.mode and not self.has_digest:
+            raise DigestRequiredError(NEEDS_DIGEST)
         return [
             Record(
                 log.VERSION,
@@ -198,13 +208,15 @@ class PutObject:
             )
         ]
 
+    def _asks_encryption(self) -> bool:
+        return bool(self.customer_key) or self.attributes.encryption is not NO_ENCRYPTION
+
     def _stored(self, bucket: BucketBody) -> _Stored:
         """The payload as it is to be stored.  What came stays: a commit may be tried again."""
-        if not self.is_resolved:
-            asked = self.attributes.encryption
-            wanted = encryption.wanted_of(bucket, asked, self.customer_key)
-            if wanted:
-                return self._sealed(wanted)
+        asked = self.attributes.encryption
+        wanted = encryption.wanted_of(bucket, asked, self.customer_key)
+        if wanted:
+            return self._sealed(wanted)
         return _Stored(self.etag, self.payload, self.payload_xxh3, self.seal)
 
     def _sealed(self, wanted: Encryption) -> _Stored:
@@ -254,6 +266,8 @@ def small_put(
     checksums: Sequence[Checksum],
     md5: bytes | None,
     customer_key: bytes = b"",
+    *,
+    has_digest: bool = True,
 ) -> PutObject:
     """The operation that puts a body of at most `log_inline_bytes`."""
     digest = md5 or hashing.md5(body)
@@ -271,6 +285,7 @@ def small_put(
         payload_xxh3,
         [],
         customer_key,
+        has_digest=has_digest,
     )
 
 
@@ -289,7 +304,10 @@ class PutStream(BodyStream):
         conditions: Conditions,
         hashers: Sequence[Callable[[Buffer], object]],
         customer_key: bytes = b"",
+        *,
+        has_digest: bool = True,
     ) -> None:
+        self._has_digest = has_digest
         self._bucket, self._key = bucket, encode_key(key)
         self._attributes, self._conditions = attributes, conditions
         self._cause = present_cause()
@@ -297,6 +315,8 @@ class PutStream(BodyStream):
         self.check: Callable[[Decision], None] | None = None
         with core.index.read() as txn:
             found = core.bucket(txn, bucket)
+        if not has_digest and default_retention(found).mode:
+            raise DigestRequiredError(NEEDS_DIGEST)
         wanted = encryption.wanted_of(found, attributes.encryption, customer_key)
         self._object_seal, stream_key = None, None
         if wanted:
@@ -331,6 +351,7 @@ class PutStream(BodyStream):
                 event=self.event,
                 cause=self._cause,
                 check=self.check,
+                has_digest=self._has_digest,
             )
             record = self._commit(operation)
         finally:

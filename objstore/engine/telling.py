@@ -53,7 +53,7 @@ class Listening:
     @classmethod
     def of(cls, txn: ReadTransaction) -> Listening | None:
         """None where no bucket tells anybody anything, which is one look at the index."""
-        return cls(txn) if txn.last(keys.LISTENER, keys.after(keys.LISTENER)) else None
+        return cls(txn) if txn.get(keys.LISTENER) is not None else None
 
     def bound_bytes(self, operation: object) -> int:
         """At most what the events of an operation take in the log."""

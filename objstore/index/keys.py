@@ -15,6 +15,7 @@ key                                        row
 ``t``                                      the tail of the log
 ``u bucket key~ upload``                   a multipart upload
 ``v bucket key~ seq'``                     an older version, newest first
+``w``                                      there while any bucket tells of itself
 ``w bucket``                               what a bucket tells of itself, and whom
 ``x segment offset owner start``           who uses an extent of a data segment
 ``z bucket key``                           where the null version is, when it is not current

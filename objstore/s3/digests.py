@@ -54,6 +54,11 @@ class BodyDigests:
     trailer_name: str = ""
     default_algorithm: str = ""
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether the client says a digest of the body, besides what signs the request."""
+        return self.md5 is not None or bool(self.checksum_algorithm)
+
     def verify(
         self, computed: Mapping[str, bytes], trailers: Mapping[str, str]
     ) -> tuple[Checksum, ...]:

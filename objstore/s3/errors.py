@@ -233,12 +233,16 @@ ERRORS: dict[str, tuple[int, str]] = {
     ),
 }
 
-# Of a customer's key (SSE-C), as S3 words it.
+# Of customers' keys (SSE-C) and object lock, as S3 words it.
 NEEDS_CUSTOMER_KEY = (
     "The object was stored using a form of Server Side Encryption. The correct parameters must be "
     "provided to retrieve the object."
 )
 UNWANTED_CUSTOMER_KEY = "The encryption parameters are not applicable to this object."
+NEEDS_DIGEST = (
+    "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with "
+    "Object Lock parameters"
+)
 WRONG_CUSTOMER_KEY = (
     "Requests specifying Server Side Encryption with Customer provided keys must provide the "
     "correct secret key."
@@ -328,6 +332,7 @@ _ENGINE: list[tuple[type[engine.StoreError], Mapper]] = [
     (engine.CustomerKeyMissingError, lambda e, r: invalid_request(NEEDS_CUSTOMER_KEY)),
     (engine.CustomerKeyUnexpectedError, lambda e, r: invalid_request(UNWANTED_CUSTOMER_KEY)),
     (engine.CustomerKeyMismatchError, lambda e, r: S3Error("AccessDenied", WRONG_CUSTOMER_KEY)),
+    (engine.DigestRequiredError, lambda e, r: invalid_request(NEEDS_DIGEST)),
     (engine.NoObjectLockError, lambda e, r: S3Error("InvalidRequest", str(e))),
     (engine.BucketStateError, lambda e, r: S3Error("InvalidBucketState", str(e))),
     (

@@ -130,6 +130,7 @@ class WritePlan:
     `respond`: makes the answer from what the engine's commit returned.
     `customer_key`: of SSE-C, 32 bytes; empty for none.
     `least_bytes`: refuse (`EntityTooSmall`) a file of a form that is smaller.
+    `has_digest`: whether the client sent one: what the bucket would lock has to have one.
     `write_offset_bytes`: the body is appended to an object of this size; None for a put.
     """
 
@@ -148,6 +149,7 @@ class WritePlan:
     customer_key: bytes = field(default=b"", repr=False)
     write_offset_bytes: int | None = None
     least_bytes: int = 0
+    has_digest: bool = True
 
     @property
     def is_part(self) -> bool:

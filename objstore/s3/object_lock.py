@@ -10,7 +10,7 @@ from typing import Final
 from objstore.errors import NoSuchSettingError
 from objstore.model import NO_LOCK, ObjectInfo, ObjectLock
 from objstore.s3.digests import BodyDigests
-from objstore.s3.errors import invalid_argument, invalid_request
+from objstore.s3.errors import NEEDS_DIGEST, invalid_argument, invalid_request
 from objstore.s3.formats import iso_date_ms, parse_iso_date_ms
 from objstore.s3.http import Context, Headers, Request
 
@@ -78,13 +78,10 @@ def check_has_digest(ctx: Context, request: Request, digests: BodyDigests) -> No
     Raises:
         S3Error: InvalidRequest, where a lock is asked for, or the bucket's default gives one.
     """
-    if digests.md5 is not None or digests.checksum_algorithm:
+    if digests.is_sent:
         return
     if not request.header_map.keys().isdisjoint(HEADERS) or _locks_by_default(ctx, request.bucket):
-        raise invalid_request(
-            "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with "
-            "Object Lock parameters"
-        )
+        raise invalid_request(NEEDS_DIGEST)
 
 
 def _locks_by_default(ctx: Context, bucket: str) -> bool:

@@ -235,6 +235,7 @@ class S3:
                 conditions=plan.conditions,
                 checksums=checksums,
                 customer_key=plan.customer_key,
+                has_digest=plan.has_digest,
             )
         )
         return info

@@ -24,6 +24,7 @@ from objstore.errors import (
     StorePoisonedError,
     StoreUnavailableError,
 )
+from objstore.model import DefaultRetention
 from objstore.s3.checksums import digest_of, encode
 from tests.clients.endpoint import Endpoint
 from tests.model_store import ModelStore
@@ -244,6 +245,21 @@ def test_a_digest_that_differs(
 ) -> None:
     request = signer.put("/bucket/key", body_of(size), headers, sha256=sha256)
     assert_refused(signer, store, request, code)
+
+
+@pytest.mark.parametrize("size", [0, 10_000, 1_000_000])
+def test_what_a_bucket_locks_comes_with_a_digest(
+    signer: Signer, store: FaultyStore, size: int
+) -> None:
+    store.set_versioning("bucket", "Enabled")
+    store.set_object_lock("bucket", DefaultRetention("GOVERNANCE", days=1))
+    body = body_of(size)
+    assert_refused(signer, store, signer.put("/bucket/key", body), "InvalidRequest")
+    digest = ("content-md5", base64.b64encode(hashlib.md5(body).digest()).decode())
+    with signer.connect() as connection:
+        connection.send(signer.put("/bucket/key", body, [digest]))
+        assert connection.read().status == 200
+    assert store.head("bucket", "key").attributes.lock.mode == "GOVERNANCE"
 
 
 @pytest.mark.parametrize("size", [10_000, 1_000_000])

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from objstore.errors import NoSuchPartError, NoSuchVersionError, StoreError
+from objstore.errors import DigestRequiredError, NoSuchPartError, NoSuchVersionError, StoreError
 from objstore.model import (
     DEFAULT_ATTRIBUTES,
     NO_CONDITIONS,
@@ -51,11 +51,19 @@ class ObjectCalls(State):
         conditions: Conditions = NO_CONDITIONS,
         checksums: tuple[Checksum, ...] = (),
         customer_key: bytes = b"",
+        has_digest: bool = True,
     ) -> ObjectInfo:
         body = rules.collect(data)
         found = self._bucket_for_write(bucket, key)
         return self._store(
-            found, key, body, attributes, conditions, checksums, customer_key=customer_key
+            found,
+            key,
+            body,
+            attributes,
+            conditions,
+            checksums,
+            customer_key=customer_key,
+            has_digest=has_digest,
         )
 
     def submit_put(
@@ -86,8 +94,12 @@ class ObjectCalls(State):
         conditions: Conditions = NO_CONDITIONS,
         hashers: Sequence[Hasher] = (),
         customer_key: bytes = b"",
+        has_digest: bool = True,
     ) -> ModelStream[ObjectInfo]:
-        default = self._bucket_for_write(bucket, key).encryption
+        target = self._bucket_for_write(bucket, key)
+        if not has_digest and target.retention is not None and target.retention.mode:
+            raise DigestRequiredError("no digest")
+        default = target.encryption
         how = encryption.wanted(default, attributes.encryption, customer_key)
         resolved = msgspec.structs.replace(attributes, encryption=how)
 
@@ -102,6 +114,7 @@ class ObjectCalls(State):
                 checksums,
                 customer_key=customer_key,
                 is_resolved=True,
+                has_digest=has_digest,
             )
 
         return ModelStream(commit, size_bytes, hashers)
@@ -121,6 +134,7 @@ class ObjectCalls(State):
         parts: tuple[ObjectPart, ...] = (),
         upload_id: str = "",
         lock_may_have_ended: bool = False,
+        has_digest: bool = True,
     ) -> ObjectInfo:
         """Make a version current, if conditions and lock allow it."""
         existing = bucket.current(key)
@@ -129,6 +143,8 @@ class ObjectCalls(State):
         lock = rules.new_lock(
             bucket.retention, attributes.lock, now_ms, may_have_ended=lock_may_have_ended
         )
+        if lock.mode and not has_digest:
+            raise DigestRequiredError("no digest")
         how = attributes.encryption
         if not is_resolved:
             how = encryption.wanted(bucket.encryption, how, customer_key)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from objstore import ObjectStore
-from objstore.config import COPY_ATTEMPTS
+from objstore.config import COPY_ATTEMPTS, KIB
 from objstore.engine.buckets import ensure
 from objstore.engine.core import Core
 from objstore.errors import NoSuchKeyError, PreconditionFailedError, SourceChangedError
-from objstore.model import Conditions, Encryption, ObjectAttributes
+from objstore.model import CompletedPart, Conditions, Encryption, ObjectAttributes
 from tests.crash.tiny import TINY, assert_clean, pattern
 from tests.stores import StoreFactory
 
@@ -71,6 +72,26 @@ def test_source_replaced(
     assert copied.size_bytes == after
     assert body(store, "copy") == data
     assert_clean(store)
+
+
+def test_source_in_the_log_of_a_store_that_had_it_larger(store_factory: StoreFactory) -> None:
+    """What was small by the configuration then is still in the log, and no extent to share."""
+    with store_factory("one", config=replace(TINY, log_inline_bytes=16 * KIB)) as store:
+        store.put(BUCKET, "source", pattern(1, 10_000))
+    with store_factory("one", config=TINY) as store:
+        for attributes in (None, SEALED):
+            store.copy(BUCKET, "source", BUCKET, "copy", attributes=attributes)
+            assert body(store, "copy") == pattern(1, 10_000)
+
+
+def test_source_of_empty_parts(store: ObjectStore) -> None:
+    upload_id = store.create_upload(BUCKET, "source").upload_id
+    with store.open_part(BUCKET, "source", upload_id, 1) as stream:
+        part = stream.commit()
+    store.complete_upload(BUCKET, "source", upload_id, [CompletedPart(1, part.etag)])
+    for attributes in (None, SEALED):
+        copied = store.copy(BUCKET, "source", BUCKET, "copy", attributes=attributes)
+        assert (copied.size_bytes, body(store, "copy")) == (0, b"")
 
 
 @pytest.mark.parametrize("size_bytes", [SMALL, LARGE])

@@ -10,6 +10,7 @@ from blockdev import ManualClock
 from objstore import ObjectStore
 from objstore.errors import (
     BucketStateError,
+    DigestRequiredError,
     InvalidArgumentError,
     NoSuchSettingError,
     ObjectLockedError,
@@ -154,6 +155,29 @@ def test_the_default_retention_is_of_writes_that_name_none(locking: ObjectStore)
     named = locking.put(BUCKET, "k", b"x", attributes=ObjectAttributes(lock=own))
     assert named.attributes.lock == own
     assert locking.copy(BUCKET, "k", BUCKET, "copy").attributes.lock.mode == "COMPLIANCE"
+
+
+def test_what_a_default_would_lock_needs_a_digest(locking: ObjectStore) -> None:
+    locking.open_put(BUCKET, "k", has_digest=False).commit()
+    early = locking.open_put(BUCKET, "k", has_digest=False)
+    locking.set_object_lock(BUCKET, DefaultRetention("GOVERNANCE", days=1))
+    with pytest.raises(DigestRequiredError), early:  # it was not yet to be locked when it began
+        early.commit()
+    with pytest.raises(DigestRequiredError):
+        locking.open_put(BUCKET, "k", has_digest=False)
+    told: list[BaseException | None] = []
+    locking.submit_put(
+        BUCKET,
+        "k",
+        b"",
+        lambda _info, error: told.append(error),
+        has_digest=False,
+        hold=True,
+    )
+    locking.commit_held()
+    assert isinstance(told[0], DigestRequiredError)
+    assert len(locking.list_versions(BUCKET).entries) == 1
+    locking.open_put(BUCKET, "k").commit()
 
 
 def test_a_locked_version_outlives_compaction_and_rebuild(store_factory: StoreFactory) -> None:

@@ -16,6 +16,7 @@ from objstore.engine import notifications
 from objstore.engine.check import rebuild_index
 from objstore.engine.notifications import BRIDGE, NOTIFICATION, Notifications, Rule
 from objstore.errors import InvalidArgumentError, NoSuchKeyError, PreconditionFailedError
+from objstore.index import keys
 from objstore.index.schema import EventBody
 from objstore.model import Conditions
 from tests.stores import SMALL_CONFIG, StoreFactory
@@ -58,6 +59,25 @@ def store(store_factory: StoreFactory) -> ObjectStore:
 def test_nobody_listens_and_nothing_is_told(store: ObjectStore) -> None:
     store.put("told", "k", b"v")
     assert store.event_queues() == []
+
+
+def test_whether_anybody_listens_is_one_row(store: ObjectStore) -> None:
+    def is_there() -> bool:
+        with store._core.index.read() as txn:
+            return txn.get(keys.LISTENER) is not None
+
+    store.create_bucket("other")
+    assert not is_there()
+    listen(store, rule(CREATED))
+    listen(store, rule(CREATED), bucket="other")
+    assert is_there()
+    store.set_bucket_setting("told", NOTIFICATION, None)
+    assert is_there()
+    store.delete_bucket("other")
+    assert not is_there()
+    listen(store, rule(CREATED))
+    store.put("told", "key", b"")
+    assert told(store) == [("ObjectCreated:Put", "key")]
 
 
 def test_each_kind_of_change(store: ObjectStore) -> None:

@@ -65,6 +65,7 @@ STATUS = {
     "AppendOffsetError": 400,
     "TooManyPartsError": 400,
     "SourceChangedError": 409,
+    "DigestRequiredError": 400,
     "TokenReusedError": 400,
     "CustomerKeyError": 500,
     "CustomerKeyMissingError": 400,

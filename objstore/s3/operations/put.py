@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from objstore.auth.payload import PayloadKind, decoded_length
 from objstore.config import MAX_OBJECT_BYTES, MAX_PUT_BYTES
-from objstore.model import Checksum, ObjectInfo
+from objstore.model import NO_ENCRYPTION, NO_LOCK, Checksum, ObjectInfo
 from objstore.s3 import digests
 from objstore.s3.authentication import identity
 from objstore.s3.encryption import chosen_headers, customer_key
@@ -26,8 +26,9 @@ def plan_of(ctx: Context, request: Request, size_bytes: int | None, aws_chunked:
     """What to do with a body of this size, None for one that is not known beforehand."""
     wanted = attributes(request, identity(request).id)
     found = digests.for_object(request)
-    check_has_digest(ctx, request, found)
     offset_bytes = _write_offset(request)
+    if wanted.lock is not NO_LOCK or offset_bytes is not None:
+        check_has_digest(ctx, request, found)
     return WritePlan(
         bucket=request.bucket,
         key=request.key,
@@ -41,6 +42,7 @@ def plan_of(ctx: Context, request: Request, size_bytes: int | None, aws_chunked:
         trailer_names=trailer_names(request),
         customer_key=customer_key(request),
         write_offset_bytes=offset_bytes,
+        has_digest=found.is_sent,
     )
 
 
@@ -79,7 +81,10 @@ def _respond(info: ObjectInfo) -> Response:
 
 def written_headers(info: ObjectInfo) -> Headers:
     """What every write of an object answers: its version, and how it is encrypted."""
-    return version_headers(info) + chosen_headers(info.attributes.encryption)
+    headers = version_headers(info)
+    if info.attributes.encryption is not NO_ENCRYPTION:
+        headers += chosen_headers(info.attributes.encryption)
+    return headers
 
 
 def checksum_headers(checksums: tuple[Checksum, ...]) -> Headers:
