@@ -76,6 +76,9 @@ COMPACT_BYTES = 1 * MIB
 COMPACT_RECORDS = 256
 """The most that compaction moves in one commit."""
 
+PREPARE_ATTEMPTS = 8
+"""How often an operation is prepared anew, where what it depends on changes before its commit."""
+
 COPY_ATTEMPTS = 8
 """How often a source is looked at that is overwritten while it is copied.  At the last time a
 part's bytes are written again instead of shared, and a copy is refused."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -22,7 +23,7 @@ from objstore.engine.conditions import check_read
 from objstore.engine.core import Core, encode_key
 from objstore.engine.get import find_row, get
 from objstore.engine.locks import new_lock
-from objstore.engine.operation import Decision
+from objstore.engine.operation import Decision, NotPreparedError
 from objstore.engine.put import (
     PutStream,
     attributes_bound_bytes,
@@ -46,7 +47,15 @@ from objstore.index.schema import (
 )
 from objstore.log import format as log
 from objstore.log.format import Record
-from objstore.model import NO_LOCK, Checksum, Conditions, ObjectAttributes, ObjectInfo
+from objstore.model import (
+    NO_ENCRYPTION,
+    NO_LOCK,
+    Checksum,
+    Conditions,
+    Encryption,
+    ObjectAttributes,
+    ObjectInfo,
+)
 
 _ROW_BOUND_BYTES = 8192
 _SHAREABLE = FLAG_EXTENTS | FLAG_MANIFEST
@@ -97,6 +106,8 @@ class CopyShared:
         self._source, self._bucket = copying.source, copying.bucket
         self._source_seq = source_seq
         self._key = encode_key(copying.key)
+        self._seal: SealRow | None = None
+        self._sealed_as: tuple[SealRow | None, Encryption] = (None, NO_ENCRYPTION)
         self.has_versions = False
         self.size_bound_bytes = self._bound()
 
@@ -110,6 +121,7 @@ class CopyShared:
             overhead_bytes = len(self._key) + log.RECORD_HEAD_BYTES
             runs = txn.scan(prefix, keys.after(prefix))
             manifests = sum(len(run) + overhead_bytes for _key, run in runs)
+        self._rewrap_ahead(schema.decode_version(schema.row_body(row)))
         bound_bytes = len(row) + manifests + _ROW_BOUND_BYTES + len(self._key)
         attributes = self._copying.attributes or ObjectAttributes()
         return bound_bytes + attributes_bound_bytes(attributes) + encryption.SEAL_BOUND_BYTES
@@ -182,9 +194,26 @@ class CopyShared:
             raise NotShareableError
         if body.seal is None:
             return None
-        return encryption.rewrap(
-            self._core, body.seal, wanted, customer_key, self._copying.source_customer_key
+        if self._seal is None or self._sealed_as != (body.seal, wanted):
+            raise NotPreparedError(partial(self._rewrap, body.seal, wanted, customer_key))
+        return self._seal
+
+    def _rewrap_ahead(self, body: VersionBody) -> None:
+        if body.seal is None:
+            return
+        attributes = self._copying.attributes_for(rows.attributes_of(body))
+        customer_key = self._copying.key_for(attributes)
+        presumed = encryption.presumed_of(
+            self._core, self._bucket, attributes.encryption, customer_key
         )
+        if presumed and encryption.can_share(body.seal, presumed):
+            encryption.try_ahead(partial(self._rewrap, body.seal, presumed, customer_key))
+
+    def _rewrap(self, seal: SealRow, wanted: Encryption, customer_key: bytes) -> None:
+        """Wrap the data key anew, which asks the key service: not while others wait."""
+        source_key = self._copying.source_customer_key
+        self._seal = encryption.rewrap(self._core, seal, wanted, customer_key, source_key)
+        self._sealed_as = (seal, wanted)
 
 
 def kept_attributes(attributes: ObjectAttributes) -> ObjectAttributes:

@@ -7,19 +7,27 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from blockdev import BlockDevice, Clock, DeviceError, DeviceFullError
-from objstore.config import APPENDS_KEPT, BUCKETS_CACHED, MAX_KEY_BYTES, StoreConfig
+from objstore.config import (
+    APPENDS_KEPT,
+    BUCKETS_CACHED,
+    MAX_KEY_BYTES,
+    PREPARE_ATTEMPTS,
+    StoreConfig,
+)
 from objstore.engine.commit import Committer
 from objstore.engine.flush import FlushGate
-from objstore.engine.operation import Decision, Operation
+from objstore.engine.operation import Decision, NotPreparedError, Operation
 from objstore.engine.part_digests import PartDigests
 from objstore.engine.pool import submit_once
 from objstore.engine.sharing import Slots, SoleLock
 from objstore.engine.space import Space, reap_leases, release_quarantine
 from objstore.entropy import Entropy
 from objstore.errors import (
+    BucketStateError,
     InvalidArgumentError,
     KeyTooLongError,
     NoSuchBucketError,
@@ -66,6 +74,15 @@ class Core:
         Raises:
             StoreError: what the operation decided, or why the store cannot write.
         """
+        for _attempt in range(PREPARE_ATTEMPTS):
+            try:
+                return self._commit_with_room(operation)
+            except NotPreparedError as error:
+                prepare = error.prepare
+            prepare()
+        raise BucketStateError("the bucket's settings keep changing; try again")
+
+    def _commit_with_room(self, operation: Operation) -> Sequence[Record]:
         try:
             return self.committer.commit(operation)
         except StoreFullError:
@@ -85,16 +102,18 @@ class Core:
         def ended(records: Sequence[Record], error: BaseException | None) -> None:
             if error is None:
                 done(outcome(records), None)
-            elif isinstance(error, StoreFullError):
+            elif isinstance(error, (StoreFullError, NotPreparedError)):
                 try:
-                    submit_once(self.hash_pool(), again)
+                    submit_once(self.hash_pool(), partial(again, error))
                 except Exception:  # closed meanwhile, or no thread to be had
                     done(None, error)
             else:
                 done(None, error)
 
-        def again() -> None:
+        def again(error: StoreFullError | NotPreparedError) -> None:
             try:
+                if isinstance(error, NotPreparedError):
+                    error.prepare()
                 value = outcome(self.commit(operation))
             except BaseException as error:
                 done(None, error)

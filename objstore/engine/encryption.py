@@ -13,8 +13,10 @@ the tags of their frames.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,6 +34,7 @@ from objstore.errors import (
     CustomerKeyMissingError,
     CustomerKeyUnexpectedError,
     InvalidArgumentError,
+    StoreError,
 )
 from objstore.index.schema import BucketBody, SealRow
 from objstore.kms.model import S3_ALIAS
@@ -110,6 +113,26 @@ def wanted_of(bucket: BucketBody, asked: Encryption, customer_key: bytes = b"") 
     if customer_key:
         return Encryption(SSE_C)
     return default_of(bucket) if bucket.settings else NO_ENCRYPTION
+
+
+def presumed_of(
+    core: Core, bucket: str, asked: Encryption, customer_key: bytes = b""
+) -> Encryption:
+    """As `wanted_of`, by what is known of the bucket without a look; NO_ENCRYPTION if nothing.
+
+    Nothing is wrong with a wrong answer but that it costs time: the commit knows better.
+    """
+    known = core.buckets.get(bucket)
+    return NO_ENCRYPTION if known is None else wanted_of(known[1], asked, customer_key)
+
+
+def try_ahead(prepare: Callable[[], object]) -> None:
+    """Prepare an operation before its first commit.
+
+    A failure is left to the commit: there may be another reason to refuse, which goes first.
+    """
+    with contextlib.suppress(StoreError):
+        prepare()
 
 
 def has_md5_etag(seal: SealRow | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from blockdev import Buffer
 from objstore.cause import present_cause
@@ -18,7 +19,7 @@ from objstore.engine import encryption, rows
 from objstore.engine.body_stream import BodyStream
 from objstore.engine.core import Core, encode_key
 from objstore.engine.locks import new_lock
-from objstore.engine.operation import Decision
+from objstore.engine.operation import Decision, NotPreparedError
 from objstore.engine.put import attributes_bound_bytes, check_current, info_of
 from objstore.engine.space import FOR_DELETES, FOR_WRITES
 from objstore.engine.telling import CREATED_COMPLETED
@@ -51,6 +52,7 @@ from objstore.model import (
     Checksum,
     CompletedPart,
     Conditions,
+    Encryption,
     ObjectAttributes,
     ObjectInfo,
     PartInfo,
@@ -105,6 +107,10 @@ class CreateUpload:
         self._attributes, self._checksum = attributes, checksum
         self._customer_key = customer_key
         self._upload_id = core.entropy.token_bytes(16)
+        self._seal: SealRow | None = None
+        self._sealed_as = encryption.presumed_of(core, bucket, attributes.encryption, customer_key)
+        if self._sealed_as:
+            encryption.try_ahead(partial(self._make_seal, self._sealed_as))
         bound_bytes = attributes_bound_bytes(attributes) + encryption.SEAL_BOUND_BYTES
         self.size_bound_bytes = _BODY_BOUND_BYTES + len(self._key) + bound_bytes
 
@@ -124,17 +130,23 @@ class CreateUpload:
             attributes.owner,
             *self._checksum,
             rows.lock_row(attributes.lock),
-            self._seal(bucket),
+            self._wanted_seal(bucket),
         )
         return [Record(log.UPLOAD, bucket.bucket_id, self._key, schema.encode(body))]
 
-    def _seal(self, bucket: BucketBody) -> SealRow | None:
+    def _wanted_seal(self, bucket: BucketBody) -> SealRow | None:
         """Of all the parts to come: each has a salt of its own."""
         asked = self._attributes.encryption
         wanted = encryption.wanted_of(bucket, asked, self._customer_key)
         if not wanted:
             return None
-        return encryption.make_seal(self._core, wanted, self._customer_key)[0]
+        if self._seal is None or self._sealed_as != wanted:
+            raise NotPreparedError(partial(self._make_seal, wanted))
+        return self._seal
+
+    def _make_seal(self, wanted: Encryption) -> None:
+        self._seal, _data_key = encryption.make_seal(self._core, wanted, self._customer_key)
+        self._sealed_as = wanted
 
 
 class AbortUpload:

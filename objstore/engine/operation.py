@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,6 +29,18 @@ class Decision:
         return self.next_bucket_id - 1
 
 
+class NotPreparedError(Exception):
+    """An operation needs something that may take long, and must not keep all writers waiting.
+
+    `Core.commit` calls `prepare`, outside of any transaction, and commits the operation
+    again.  No caller ever sees this.
+    """
+
+    def __init__(self, prepare: Callable[[], object]) -> None:
+        super().__init__("the operation has to be prepared")
+        self.prepare = prepare
+
+
 class Operation(Protocol):
     """One mutation."""
 
@@ -43,5 +55,9 @@ class Operation(Protocol):
         ...
 
     def decide(self, decision: Decision) -> Sequence[Record]:
-        """The records to write, in order; or raise a `StoreError` and nothing happens."""
+        """The records to write, in order; or raise a `StoreError` and nothing happens.
+
+        Raises:
+            NotPreparedError: something else has to be done first.
+        """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
@@ -19,7 +20,7 @@ from objstore.engine.core import Core, decided_bucket, encode_key
 from objstore.engine.encryption import SEAL_BOUND_BYTES
 from objstore.engine.frames import FRAME_BYTES, TAG_BYTES
 from objstore.engine.locks import default_retention, new_lock
-from objstore.engine.operation import Decision
+from objstore.engine.operation import Decision, NotPreparedError
 from objstore.engine.space import FOR_WRITES
 from objstore.engine.telling import CREATED_PUT
 from objstore.engine.versions import has_versions, null_flag, stored_id, version_id
@@ -116,8 +117,9 @@ def new_body(
 
 
 class _Stored(NamedTuple):
-    """What is kept of an object's bytes: as they came, or encrypted."""
+    """What is kept of an object's bytes: as they came, or encrypted as was `wanted`."""
 
+    wanted: Encryption
     etag: bytes
     payload: Buffer
     payload_xxh3: int
@@ -130,7 +132,8 @@ class PutObject:
 
     `is_resolved`: how the bytes are encrypted has been decided, and done: `seal` says it.
     Otherwise the writer's wish and the bucket's setting decide it in the commit; only a
-    payload can still be encrypted then.  `etag`: the bytes' MD5, unless that was decided.
+    payload can still be encrypted then: `sealed` is what was encrypted, before the commit,
+    as it will presumably be wanted.  `etag`: the bytes' MD5, unless that was decided.
     `check`: asked first in the commit; raises what stands in the way.
     `has_digest`: the writer sent one along; what is to be locked without is refused.
     """
@@ -156,6 +159,7 @@ class PutObject:
     cause: Ask | None = field(default_factory=present_cause, repr=False)
     check: Callable[[Decision], None] | None = field(default=None, repr=False)
     has_digest: bool = True
+    sealed: _Stored | None = field(default=None, repr=False)
 
     @property
     def size_bound_bytes(self) -> int:
@@ -181,7 +185,7 @@ class PutObject:
         self.has_versions = has_versions(bucket)
         etag, payload, payload_xxh3, seal = self.etag, self.payload, self.payload_xxh3, self.seal
         if not self.is_resolved and (bucket.settings or self._asks_encryption()):
-            etag, payload, payload_xxh3, seal = self._stored(bucket)
+            _wanted, etag, payload, payload_xxh3, seal = self._stored(bucket)
         self.body = body = new_body(
             bucket,
             flags,
@@ -213,19 +217,26 @@ class PutObject:
 
     def _stored(self, bucket: BucketBody) -> _Stored:
         """The payload as it is to be stored.  What came stays: a commit may be tried again."""
-        asked = self.attributes.encryption
-        wanted = encryption.wanted_of(bucket, asked, self.customer_key)
-        if wanted:
-            return self._sealed(wanted)
-        return _Stored(self.etag, self.payload, self.payload_xxh3, self.seal)
+        wanted = encryption.wanted_of(bucket, self.attributes.encryption, self.customer_key)
+        if not wanted:
+            return _Stored(wanted, self.etag, self.payload, self.payload_xxh3, self.seal)
+        if self.sealed is None or self.sealed.wanted != wanted:
+            raise NotPreparedError(partial(self.encrypt, wanted))
+        return self.sealed
 
-    def _sealed(self, wanted: Encryption) -> _Stored:
+    def encrypt(self, wanted: Encryption) -> None:
+        """Encrypt the payload, which asks the key service: not while others wait.
+
+        Raises:
+            StoreError: as `encryption.make_seal`.
+        """
         assert not self.extents, "streamed bytes are encrypted as they come"
         core = self.core
         seal, stream_key = encryption.make_stream_seal(core, wanted, self.customer_key)
         payload = encryption.sealed(stream_key, self.payload)
         etag = encryption.etag_of(core, seal, self.etag)
-        return _Stored(etag, payload, xxh3_64_intdigest(payload) if payload else 0, seal)
+        payload_xxh3 = xxh3_64_intdigest(payload) if payload else 0
+        self.sealed = _Stored(wanted, etag, payload, payload_xxh3, seal)
 
 
 def put_info(operation: PutObject, record: Record) -> ObjectInfo:
@@ -272,7 +283,7 @@ def small_put(
     """The operation that puts a body of at most `log_inline_bytes`."""
     digest = md5 or hashing.md5(body)
     payload_xxh3 = xxh3_64_intdigest(body) if len(body) else 0
-    return PutObject(
+    operation = PutObject(
         core,
         bucket,
         encode_key(key),
@@ -287,6 +298,10 @@ def small_put(
         customer_key,
         has_digest=has_digest,
     )
+    presumed = encryption.presumed_of(core, bucket, attributes.encryption, customer_key)
+    if presumed:
+        encryption.try_ahead(partial(operation.encrypt, presumed))
+    return operation
 
 
 class PutStream(BodyStream):
