@@ -90,15 +90,24 @@ class BucketCalls(Calls):
         """How new objects are encrypted that ask for nothing; `NO_ENCRYPTION`: not at all."""
         return settings.default_encryption(self._open_core(), bucket)
 
-    def set_bucket_encryption(self, bucket: str, default: Encryption) -> None:
-        """Encrypt new objects that ask for nothing; `NO_ENCRYPTION` ends it.
+    def set_bucket_encryption(
+        self,
+        bucket: str,
+        default: Encryption | None,
+        *,
+        also: Mapping[str, bytes | None] = MappingProxyType({}),
+    ) -> None:
+        """Encrypt new objects that ask for nothing; `NO_ENCRYPTION` ends it, None leaves it.
 
         Objects that there are stay as they are.
+
+        Args:
+            also: other settings, as `set_bucket_setting` changes them, in the same commit.
 
         Raises:
             InvalidArgumentError: it is a customer's key, or has an encryption context.
         """
-        settings.set_default_encryption(self._open_core(), bucket, default)
+        settings.set_default_encryption(self._open_core(), bucket, default, also)
 
     def bucket_setting(self, bucket: str, name: str) -> bytes:
         """One of the settings that the engine keeps and does not interpret.

@@ -168,12 +168,12 @@ def _check(encryption: Encryption, customer_key: bytes) -> None:
 
 
 def _check_sizes(encryption: Encryption) -> None:
-    for what, text, limit_bytes in (
-        ("key id", encryption.key_id, MAX_KEY_ID_BYTES),
-        ("encryption context", encryption.context, MAX_ENCRYPTION_CONTEXT_BYTES),
+    for what, argument, text, limit_bytes in (
+        ("key id", "key_id", encryption.key_id, MAX_KEY_ID_BYTES),
+        ("encryption context", "context", encryption.context, MAX_ENCRYPTION_CONTEXT_BYTES),
     ):
         if len(text.encode()) > limit_bytes:
-            raise InvalidArgumentError(f"a {what} has at most {limit_bytes} bytes", what)
+            raise InvalidArgumentError(f"a {what} has at most {limit_bytes} bytes", argument)
 
 
 # --- seals --------------------------------------------------------------------------

@@ -108,7 +108,15 @@ def check_default(default: DefaultRetention) -> None:
         return
     if default.mode not in MODES:
         raise InvalidArgumentError("the mode is GOVERNANCE or COMPLIANCE", "Mode", default.mode)
-    if bool(default.days) == bool(default.years) or default.days < 0 or default.years < 0:
+    if bool(default.days) == bool(default.years):
         raise InvalidArgumentError("a default retention has either days or years", "Days")
-    if default.days > _MAX_DAYS or default.years > _MAX_DAYS // _YEAR_DAYS:
-        raise InvalidArgumentError("Default retention period too large.", "Days")
+    for argument, span, most in (
+        ("Days", default.days, _MAX_DAYS),
+        ("Years", default.years, _MAX_DAYS // _YEAR_DAYS),
+    ):
+        if span < 0:
+            raise InvalidArgumentError(
+                "Default retention period must be a positive integer value.", argument, str(span)
+            )
+        if span > most:
+            raise InvalidArgumentError("Default retention period too large.", argument, str(span))

@@ -6,7 +6,7 @@ again, in a commit like any other: whoever writes an object sees it, or does not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -111,10 +111,7 @@ def change(core: Core, bucket: str, name: str, value: bytes | None) -> None:
     check_name(name)
 
     def apply(settings: Settings) -> None:
-        if value is None:
-            settings.pop(name, None)
-        else:
-            settings[name] = value
+        _set(settings, name, value)
 
     adds_bytes = len(name) + len(value or b"") + 10
     if name == NOTIFICATION and value is not None:
@@ -151,17 +148,29 @@ def default_encryption(core: Core, bucket: str) -> Encryption:
     return encryption.default_of(read(core, bucket))
 
 
-def set_default_encryption(core: Core, bucket: str, default: Encryption) -> None:
+def set_default_encryption(
+    core: Core, bucket: str, default: Encryption | None, also: Mapping[str, bytes | None]
+) -> None:
     """See `ObjectStore.set_bucket_encryption`."""
-    encoded = encryption.encode_default(default)
+    changes = dict(also)
+    for name in changes:
+        check_name(name)
+    if default is not None:
+        changes[encryption.SETTING] = encryption.encode_default(default)
 
     def apply(settings: Settings) -> None:
-        if encoded is None:
-            settings.pop(encryption.SETTING, None)
-        else:
-            settings[encryption.SETTING] = encoded
+        for name, value in changes.items():
+            _set(settings, name, value)
 
-    core.commit(ChangeSettings(core, bucket, apply, len(encoded or b"") + 64))
+    adds_bytes = sum(len(name) + len(value or b"") + 10 for name, value in changes.items())
+    core.commit(ChangeSettings(core, bucket, apply, adds_bytes))
+
+
+def _set(settings: Settings, name: str, value: bytes | None) -> None:
+    if value is None:
+        settings.pop(name, None)
+    else:
+        settings[name] = value
 
 
 def object_lock(core: Core, bucket: str) -> DefaultRetention:

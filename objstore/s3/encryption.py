@@ -44,6 +44,8 @@ KMS: Final = "aws:kms"
 DSSE: Final = "aws:kms:dsse"
 CUSTOMER: Final = "SSE-C"
 CUSTOMER_KEY_BYTES: Final = 32
+MAX_KEY_ID_CHARS: Final = 2048
+"""Of KMS's API, where any character of a key's name has one byte."""
 
 # What S3 gives as the value of an argument that has none, and here of one that is secret.
 _NULL = "null"
@@ -67,6 +69,8 @@ def wanted_encryption(request: Request) -> Encryption:
     if algorithm not in (None, AES256, KMS, DSSE):
         raise _unsupported(algorithm)
     key_id, context = request.header(KEY_ID) or "", request.header(CONTEXT)
+    if len(key_id) > MAX_KEY_ID_CHARS:
+        raise invalid_argument("The name of a key is too long", KEY_ID.decode("ascii"))
     if algorithm not in (KMS, DSSE) and (key_id or context):
         raise invalid(
             "Server Side Encryption with AWS KMS managed key requires HTTP header "

@@ -224,6 +224,7 @@ def test_the_wrong_customers_key_of_a_part(s3: S3, given: dict[str, str]) -> Non
         ({f"{CUSTOMER}algorithm": "AES256"}, "InvalidArgument"),
         ({**sse_c(), f"{CUSTOMER}algorithm": "AES128"}, "InvalidEncryptionAlgorithmError"),
         (sse_c(b"short"), "InvalidArgument"),
+        ({SSE: "aws:kms", f"{SSE}-aws-kms-key-id": "k" * 2049}, "InvalidArgument"),
         ({**sse_c(), f"{CUSTOMER}key-md5": md5_header(b"")}, "InvalidArgument"),
         ({**sse_c(), f"{CUSTOMER}key": "!"}, "InvalidArgument"),
     ],
@@ -277,6 +278,18 @@ def test_a_bucket_that_refuses_customers_keys(s3: S3) -> None:
     assert s3("PUT", "/bucket/key", DATA).status == 200
     assert put_encryption(s3, rule.replace("SSE-C", "NONE")).status == 200
     assert s3("PUT", "/bucket/key", DATA, headers=sse_c()).status == 200
+
+
+def test_a_rule_that_says_both(s3: S3) -> None:
+    blocks = "<BlockedEncryptionTypes><EncryptionType>SSE-C</EncryptionType>"
+    both = by_default("AES256").replace("</Rule>", f"{blocks}</BlockedEncryptionTypes></Rule>")
+    assert put_encryption(s3, both).status == 200
+    shown = s3("GET", "/bucket", query="encryption")
+    assert shown.text("Rule/ApplyServerSideEncryptionByDefault/SSEAlgorithm") == "AES256"
+    assert shown.text("Rule/BlockedEncryptionTypes/EncryptionType") == "SSE-C"
+    assert s3("DELETE", "/bucket", query="encryption").status == 204
+    assert s3("PUT", "/bucket/key", DATA, headers=sse_c()).status == 200
+    check_answer(s3("PUT", "/bucket/key", DATA), {})
 
 
 @pytest.mark.parametrize(

@@ -89,10 +89,22 @@ class BucketCalls(State):
     def bucket_encryption(self, bucket: str) -> Encryption:
         return self._bucket(bucket).encryption
 
-    def set_bucket_encryption(self, bucket: str, default: Encryption) -> None:
+    def set_bucket_encryption(
+        self,
+        bucket: str,
+        default: Encryption | None,
+        *,
+        also: Mapping[str, bytes | None] = MappingProxyType({}),
+    ) -> None:
+        for name in also:
+            _check_setting(name)
         if default and (default.algorithm not in encryption.MANAGED or default.context):
             raise InvalidArgumentError("no default", "SSEAlgorithm", default.algorithm)
-        self._bucket(bucket).encryption = default
+        found = self._bucket(bucket)
+        if default is not None:
+            found.encryption = default
+        for name, value in also.items():
+            self.set_bucket_setting(bucket, name, value)
 
     def bucket_setting(self, bucket: str, name: str) -> bytes:
         found = self._bucket(bucket)

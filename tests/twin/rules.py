@@ -175,7 +175,8 @@ def check_default_retention(default: DefaultRetention) -> None:
     if default.mode not in ("GOVERNANCE", "COMPLIANCE") or not is_one_span:
         raise InvalidArgumentError("not a default retention", "Mode")
     if default.days > 36_500 or default.years > 100:
-        raise InvalidArgumentError("Default retention period value is too large.", "Days")
+        named = "Years" if default.years else "Days"
+        raise InvalidArgumentError("Default retention period value is too large.", named)
 
 
 def check_retention(mode: str, until_ms: int, now_ms: int) -> None:

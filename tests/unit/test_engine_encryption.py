@@ -11,7 +11,9 @@ import pytest
 
 from blockdev.clock import SystemClock
 from objstore import ObjectStore
+from objstore.config import MAX_ENCRYPTION_CONTEXT_BYTES
 from objstore.engine.check import rebuild_index
+from objstore.engine.core import tail_of
 from objstore.entropy import SystemEntropy
 from objstore.errors import (
     BadDigestError,
@@ -23,6 +25,7 @@ from objstore.errors import (
     InvalidArgumentError,
     KeyDisabledError,
     KeyNotFoundError,
+    NoSuchSettingError,
 )
 from objstore.index import keys
 from objstore.kms.service import LocalKeyService
@@ -420,3 +423,37 @@ def test_errors_say_nothing_of_keys() -> None:
         assert isinstance(error, CustomerKeyError)
         assert not isinstance(error, BadDigestError)
         assert len(str(error)) < 100
+
+
+def test_a_default_and_what_goes_with_it_are_one_commit(store: ObjectStore) -> None:
+    """A kill leaves both as they were, or both as they are to be."""
+    store.create_bucket(BUCKET)
+
+    def commits() -> int:
+        with store._core.index.read() as txn:
+            return tail_of(txn).next_seq
+
+    before = commits()
+    store.set_bucket_encryption(BUCKET, Encryption(S3), also={"blocked": b"SSE-C", "other": b"o"})
+    assert commits() == before + 1
+    assert store.bucket_encryption(BUCKET) == Encryption(S3)
+    assert store.bucket_setting(BUCKET, "blocked") == b"SSE-C"
+    store.set_bucket_encryption(BUCKET, None, also={"blocked": None})
+    assert store.bucket_encryption(BUCKET) == Encryption(S3)
+    with pytest.raises(NoSuchSettingError):
+        store.bucket_setting(BUCKET, "blocked")
+    store.set_bucket_encryption(BUCKET, NO_ENCRYPTION, also={"other": None})
+    assert commits() == before + 3
+    with pytest.raises(InvalidArgumentError):
+        store.set_bucket_encryption(BUCKET, Encryption(S3), also={"versioning": b"Enabled"})
+    assert commits() == before + 3
+
+
+def test_what_is_too_long_is_named(store: ObjectStore) -> None:
+    for how, named in (
+        (Encryption(KMS, "k" * 2049), "key_id"),
+        (Encryption(KMS, "", "c" * (MAX_ENCRYPTION_CONTEXT_BYTES + 1)), "context"),
+    ):
+        with pytest.raises(InvalidArgumentError) as caught:
+            store.put(BUCKET, "key", b"", attributes=ObjectAttributes(encryption=how))
+        assert caught.value.argument == named

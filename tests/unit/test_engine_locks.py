@@ -81,6 +81,15 @@ def test_object_lock_needs_versions_and_keeps_them(store: ObjectStore) -> None:
     ):
         with pytest.raises(InvalidArgumentError):
             store.set_object_lock(BUCKET, wrong)
+    for wrong, named in (
+        (DefaultRetention("COMPLIANCE", years=101), "Years"),
+        (DefaultRetention("COMPLIANCE", years=-1), "Years"),
+        (DefaultRetention("COMPLIANCE", days=36_501), "Days"),
+        (DefaultRetention("COMPLIANCE", days=-1), "Days"),
+    ):
+        with pytest.raises(InvalidArgumentError) as caught:
+            store.set_object_lock(BUCKET, wrong)
+        assert caught.value.argument == named
 
 
 def test_retention_ends_and_governance_can_be_bypassed(locking: ObjectStore) -> None:

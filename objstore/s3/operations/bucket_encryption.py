@@ -9,7 +9,7 @@ import msgspec
 from objstore.errors import NoSuchSettingError
 from objstore.model import NO_ENCRYPTION, Encryption
 from objstore.s3 import xml
-from objstore.s3.encryption import AES256, CUSTOMER, DSSE, KMS
+from objstore.s3.encryption import AES256, CUSTOMER, DSSE, KMS, MAX_KEY_ID_CHARS
 from objstore.s3.encryption_checks import BLOCKED_SETTING, is_blocked
 from objstore.s3.errors import S3Error, invalid_argument
 from objstore.s3.http import Context, Request, Response
@@ -19,8 +19,6 @@ _DEFAULT = "ApplyServerSideEncryptionByDefault"
 _BLOCKED = "BlockedEncryptionTypes"
 _NONE = "NONE"
 _BLOCKABLE = frozenset((_NONE, CUSTOMER))
-# KMS's own bound of a key's name.
-_MAX_KEY_ID_CHARS = 2048
 
 
 def get_encryption(ctx: Context, request: Request, body: bytes) -> Response:
@@ -51,18 +49,16 @@ def put_encryption(ctx: Context, request: Request, body: bytes) -> Response:
     default, blocks = _default(ctx, request, rule), _blocks(rule)
     if default is None and blocks is None:
         raise S3Error("MalformedXML")  # of a bucket key alone, where there is no default
+    also: dict[str, bytes | None] = {}
     if blocks is not None:
-        value = CUSTOMER.encode("ascii") if blocks else None
-        ctx.store.set_bucket_setting(request.bucket, BLOCKED_SETTING, value)
-    if default is not None:
-        ctx.store.set_bucket_encryption(request.bucket, default)
+        also[BLOCKED_SETTING] = CUSTOMER.encode("ascii") if blocks else None
+    ctx.store.set_bucket_encryption(request.bucket, default, also=also)
     return Response(200, [(b"content-length", b"0")])
 
 
 def delete_encryption(ctx: Context, request: Request, body: bytes) -> Response:
     """DeleteBucketEncryption: neither a default any more, nor anything refused."""
-    ctx.store.set_bucket_encryption(request.bucket, NO_ENCRYPTION)
-    ctx.store.set_bucket_setting(request.bucket, BLOCKED_SETTING, None)
+    ctx.store.set_bucket_encryption(request.bucket, NO_ENCRYPTION, also={BLOCKED_SETTING: None})
     return Response(204, [])
 
 
@@ -105,7 +101,7 @@ def _new_default(node: Element, bucket_key: bool) -> Encryption:
             "aws:kms:dsse",
             _DEFAULT,
         )
-    if len(key_id) > _MAX_KEY_ID_CHARS:
+    if len(key_id) > MAX_KEY_ID_CHARS:
         raise invalid_argument("The name of a key is too long", "KMSMasterKeyID")
     return Encryption(algorithm, key_id, bucket_key=bucket_key and algorithm == KMS)
 
