@@ -22,7 +22,7 @@ from objstore.config import ServerConfig, StoreConfig
 from objstore.crc import CrcHasher
 from objstore.model import Checksum, Conditions, ObjectAttributes
 from objstore.s3.checksums import digest_of, new_hasher
-from objstore.s3.digests import for_body
+from objstore.s3.digests import for_document
 from objstore.s3.errors import S3Error, entity_too_large
 from objstore.s3.form import Form
 from objstore.s3.http import Request, Response, WritePlan
@@ -245,7 +245,7 @@ class Bodies:
         if request.body_length is not None and request.body_length > limit_bytes:
             raise S3Error("MaxMessageLengthExceeded")
         body = await collect(receive, limit_bytes) if has_body(request) else b""
-        digests = for_body(request)
+        digests = for_document(request)
         trailers: dict[str, str] = {}
         if request.auth is not None and request.auth.payload.aws_chunked:
             names = (digests.trailer_name,) if digests.trailer_name else ()

@@ -119,6 +119,20 @@ def for_object(request: Request) -> BodyDigests:
     return found
 
 
+def for_document(request: Request) -> BodyDigests:
+    """As `for_body`, of an operation's document, which may have to come with a digest.
+
+    Raises:
+        S3Error: InvalidRequest.
+    """
+    found = for_body(request)
+    if request.operation is not None and request.operation.needs_digest and not found.is_sent:
+        raise invalid_request(
+            "Missing required header for this request: Content-MD5 OR x-amz-checksum-*"
+        )
+    return found
+
+
 def for_body(request: Request) -> BodyDigests:
     """What the headers demand of a body, and nothing more.
 

@@ -8,7 +8,7 @@ A request goes through four steps, the first three here in `objstore.s3`:
 
    - ``plain``: ``handler(ctx, request, body) -> Response``.  The carrier collects the
      body first (at most `ServerConfig.max_xml_body_bytes`), checked with
-     ``digests.for_body(request)``.  May block: run it in a thread.
+     ``digests.for_document(request)``.  May block: run it in a thread.
    - ``list``: as ``plain``, and reads many rows of the index: run few of them at a time.
    - ``read``: ``handler(ctx, request) -> Response``.  Fast; run it on the event loop.
    - ``write``: ``handler(ctx, request) -> WritePlan``.  Fast; run it on the event loop.

@@ -15,6 +15,20 @@ _EVENTS = {
     "DeleteObjectTagging": "ObjectTagging:Delete",
 }
 
+# S3 refuses these without one.  Of others SDKs' models demand one as well, but S3 does not.
+_NEED_DIGEST = frozenset(
+    (
+        "DeleteObjects",
+        "PutBucketCors",
+        "PutBucketLifecycleConfiguration",
+        "PutBucketReplication",
+        "PutBucketTagging",
+        "PutObjectLegalHold",
+        "PutObjectLockConfiguration",
+        "PutObjectRetention",
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -43,6 +57,11 @@ class Operation:
     def event(self) -> str:
         """What S3 calls it in events, where what it does to the store does not tell."""
         return _EVENTS.get(self.name, "")
+
+    @property
+    def needs_digest(self) -> bool:
+        """Whether its body has to come with a Content-MD5 or a checksum."""
+        return self.name in _NEED_DIGEST
 
     @property
     def offered(self) -> bool:

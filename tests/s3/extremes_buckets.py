@@ -228,7 +228,7 @@ def _settings() -> list[Bad]:
             for days in ("0", "-1", "9" * 30)
         ),
         Bad("PutObjectLockConfiguration", "PUT", "/locked", 400, "MissingRequestBodyError",
-            "object-lock"),
+            "object-lock", digest=True),
         Bad("GetObjectLockConfiguration", "GET", "/bucket", 404,
             "ObjectLockConfigurationNotFoundError", "object-lock"),
     ]  # fmt: skip

@@ -53,7 +53,8 @@ def send(s3: S3, bad: Bad) -> Reply:
     headers = dict(bad.headers)
     if body and bad.is_signed and "content-md5" not in headers and not _has_checksum(headers):
         headers["content-md5"] = md5_header(body)
-    return s3(bad.method, bad.path, body, query=bad.query.format(upload=upload_id), headers=headers)
+    query = bad.query.format(upload=upload_id)
+    return s3(bad.method, bad.path, body, query=query, headers=headers, digest=bad.is_signed)
 
 
 def _has_checksum(headers: dict[str, str]) -> bool:

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from objstore.config import MAX_DELETE_KEYS, MAX_KEY_BYTES
 from objstore.model import NO_CONDITIONS, Conditions, DeleteResult, DeleteTarget
-from objstore.s3 import digests, versions, xml
+from objstore.s3 import versions, xml
 from objstore.s3.authentication import identity
 from objstore.s3.errors import ERRORS, S3Error, from_exception
 from objstore.s3.headers import delete_conditions
@@ -73,7 +73,6 @@ class _Wanted:
 
 def delete_objects(ctx: Context, request: Request, body: bytes) -> Response:
     """DeleteObjects: up to 1,000 keys in one commit, each with an outcome of its own."""
-    _require_digest(request)
     tree = xml.parse(body, "Delete")
     objects = [] if tree is None else tree.findall("Object")
     if tree is None or not 1 <= len(objects) <= MAX_DELETE_KEYS:
@@ -97,15 +96,6 @@ def delete_objects(ctx: Context, request: Request, body: bytes) -> Response:
         for w in wanted
     ]
     return xml.response(xml.document("DeleteResult", *outcomes))
-
-
-def _require_digest(request: Request) -> None:
-    found = digests.for_body(request)
-    if found.md5 is None and not found.checksum_algorithm:
-        raise S3Error(
-            "InvalidRequest",
-            "Missing required header for this request: Content-MD5 OR x-amz-checksum-*",
-        )
 
 
 def _wanted(node: Element) -> _Wanted:
