@@ -16,6 +16,7 @@ from objstore.config import (
     MAX_PARTS,
 )
 from objstore.engine import encryption, rows
+from objstore.engine.apply import manifest_body
 from objstore.engine.body_stream import BodyStream
 from objstore.engine.core import Core, encode_key
 from objstore.engine.locks import new_lock
@@ -449,15 +450,27 @@ def complete(
         record = core.commit(operation)[0]
         return info_of(bucket, record, has_versions=operation.has_versions)
     except NoSuchUploadError:
-        done = _completed(core, bucket, key, upload_id)
+        done = _completed(core, bucket, key, upload_id, parts, customer_key)
         if done is None:
             raise
         return done
 
 
-def _completed(core: Core, bucket: str, key: str, upload_id: str) -> ObjectInfo | None:
-    """The object that the upload was completed to, if the key still has it in a version."""
+def _completed(
+    core: Core,
+    bucket: str,
+    key: str,
+    upload_id: str,
+    parts: Sequence[CompletedPart],
+    customer_key: bytes,
+) -> ObjectInfo | None:
+    """The object that the upload was completed to by these parts, if a version still is that.
+
+    Raises:
+        StoreError: as `check_order`; the customer's key is not the upload's.
+    """
     upload = decode_upload_id(upload_id)
+    wanted = [(part.part_number, part.etag) for part in check_order(parts)]
     with core.index.read() as txn:
         found = core.bucket(txn, bucket)
         current = txn.get(keys.current(found.bucket_id, encode_key(key)))
@@ -466,8 +479,22 @@ def _completed(core: Core, bucket: str, key: str, upload_id: str) -> ObjectInfo 
             prefix = keys.versions_prefix(found.bucket_id, encode_key(key))
             older = txn.page(prefix, keys.after(prefix), COMPLETED_VERSIONS_SEARCHED)
             stored += [row for _key, row in older]
-    for row in stored:
-        head, body = schema.unpack_head(row), schema.decode_version(schema.row_body(row))
-        if head.flags & FLAG_MANIFEST and body.upload_id == upload:
+        for row in stored:
+            head, body = schema.unpack_head(row), schema.decode_version(schema.row_body(row))
+            if not head.flags & FLAG_MANIFEST or body.upload_id != upload:
+                continue
+            if _part_names(txn, head.version_seq) != wanted:
+                continue  # of other parts, or an append has made it longer
+            if customer_key:
+                encryption.check_customer_key(body.seal, customer_key)
             return rows.object_info(bucket, key, head, body, has_versions=has_versions(found))
     return None
+
+
+def _part_names(txn: ReadTransaction, version_seq: int) -> list[tuple[int, str]]:
+    prefix = keys.manifest_prefix(version_seq)
+    return [
+        (part.part_number, part.etag.hex())
+        for _key, row in txn.scan(prefix, keys.after(prefix))
+        for part in schema.decode_manifest(manifest_body(row)).parts
+    ]

@@ -110,7 +110,8 @@ class MultipartCalls(Calls):
     ) -> ObjectInfo:
         """Make an object of uploaded parts; metadata only, whatever its size.
 
-        Doing it again gives the same answer while the object is still there.
+        Doing it again, with the same parts, gives the same answer while the object is there
+        as it was made.
 
         Args:
             customer_key: of the upload, if it has one; it may be left out.

@@ -54,6 +54,8 @@ _GONE = schema.encode(GoneBody())
 _SLACK_BYTES = 1024
 _MARKER_BOUND_BYTES = 160
 _HALF_TOKEN_BYTES = 8
+_NO_UPLOAD = b"r"
+"""Ends a token, which is kept where a version has its upload's id: no id is so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ class Renaming:
         if not self.client_token:
             return b""
         said = (self.bucket, self.source_key, self.key, self.source_conditions, self.conditions)
-        return _half(self.client_token.encode()) + _half(msgspec.msgpack.encode(said))
+        token = _half(self.client_token.encode()) + _half(msgspec.msgpack.encode(said))
+        return token + _NO_UPLOAD
 
 
 def _half(data: bytes) -> bytes:

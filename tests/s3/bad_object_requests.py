@@ -300,6 +300,11 @@ WRITES = [
             "<Part><PartNumber>7</PartNumber><ETag>x</ETag></Part>",
             "InvalidPart",
         ),
+        (
+            "something else",
+            "<Part><PartNumber>7</PartNumber><ETag>x</ETag></Part><part/>",
+            "MalformedXML",
+        ),
     ),
 ]
 
@@ -484,6 +489,12 @@ DELETES = [
         ("no key", "<Object/>", "MalformedXML"),
         ("too many", "<Object><Key>x</Key></Object>" * 1001, "MalformedXML"),
         ("a bad size", "<Object><Key>key</Key><Size>x</Size></Object>", "MalformedXML"),
+        ("something else", "<Object><Key>key</Key></Object><object/>", "MalformedXML"),
+        (
+            "quiet and not",
+            "<Quiet>true</Quiet><Quiet>false</Quiet><Object><Key>key</Key></Object>",
+            "MalformedXML",
+        ),
     ),
     Bad(
         "DeleteObjects",

@@ -96,6 +96,17 @@ BUCKETS = [
     Bad("CreateBucket", "no XML", "PUT", "/other", body="{", code="MalformedXML"),
     Bad(
         "CreateBucket",
+        "two regions",
+        "PUT",
+        "/other",
+        body=xml(
+            "CreateBucketConfiguration",
+            "<LocationConstraint/><LocationConstraint>mars</LocationConstraint>",
+        ),
+        code="MalformedXML",
+    ),
+    Bad(
+        "CreateBucket",
         "another region",
         "PUT",
         "/other",
@@ -130,6 +141,9 @@ BUCKETS = [
         "VersioningConfiguration",
         ("no status", "", "IllegalVersioningConfigurationException"),
         ("a bad status", "<Status>Off</Status>", "MalformedXML"),
+        ("two states", "<Status>Enabled</Status><Status>Suspended</Status>", "MalformedXML"),
+        ("something else", "<Status>Enabled</Status><Other/>", "MalformedXML"),
+        ("a bad MfaDelete", "<Status>Enabled</Status><MfaDelete>foo</MfaDelete>", "MalformedXML"),
     ),
     missing_bucket("GetBucketTagging", "GET", "tagging"),
     *tagging("PutBucketTagging", "/bucket", 50),

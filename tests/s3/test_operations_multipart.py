@@ -88,6 +88,47 @@ def test_completing_again_gives_the_same_answer(s3: S3) -> None:
     assert upload(s3, upload_id, 1, b"late").code == "NoSuchUpload"
 
 
+def test_completing_again_otherwise(s3: S3) -> None:
+    """The upload is gone: only what was asked for then has an answer."""
+    upload_id = create(s3)
+    parts = upload_all(s3, upload_id)
+    assert complete(s3, upload_id, document(parts)).status == 200
+    wrong = [(number, '"' + "0" * 32 + '"') for number, _etag in parts]
+    for other in (parts[:1], parts[1:], wrong):
+        assert complete(s3, upload_id, document(other)).code == "NoSuchUpload"
+    other_key = s3("POST", "/bucket/other", document(parts), query={"uploadId": upload_id})
+    assert other_key.code == "NoSuchUpload"
+    size = {"x-amz-write-offset-bytes": str(len(WHOLE))}
+    assert s3("PUT", "/bucket/key", b"more", headers=size).status == 200
+    assert complete(s3, upload_id, document(parts)).code == "NoSuchUpload"
+
+
+def test_completing_again_with_versions(s3: S3) -> None:
+    """The version that was made is still there, behind one that has grown out of it."""
+    s3.store.set_versioning("bucket", "Enabled")
+    upload_id = create(s3)
+    body = document(upload_all(s3, upload_id))
+    first = complete(s3, upload_id, body)
+    size = {"x-amz-write-offset-bytes": str(len(WHOLE))}
+    assert s3("PUT", "/bucket/key", b"more", headers=size).status == 200
+    again = complete(s3, upload_id, body)
+    assert again.body == first.body
+    assert again.headers["x-amz-version-id"] == first.headers["x-amz-version-id"]
+
+
+def test_a_renames_token_is_no_upload(s3: S3) -> None:
+    upload_id = create(s3)
+    parts = upload_all(s3, upload_id)
+    complete(s3, upload_id, document(parts))
+    headers = {"x-amz-rename-source": "/bucket/key", "x-amz-client-token": "token"}
+    assert s3("PUT", "/bucket/new", query="renameObject", headers=headers).status == 200
+    page = s3.store.list_versions("bucket")
+    assert [entry.key for entry in page.entries] == ["new"]
+    for guess in (upload_id, "00" * 16):
+        reply = s3("POST", "/bucket/new", document(parts), query={"uploadId": guess})
+        assert reply.code == "NoSuchUpload"
+
+
 def test_the_location_of_a_virtual_host(s3: S3) -> None:
     upload_id = create(s3, "a b")
     part = upload(s3, upload_id, 1, b"x", key="a b")

@@ -273,7 +273,8 @@ def test_a_form_without_an_end(s3: S3) -> None:
         ({"x-amz-meta-a\x00b": "c"}, 400, "InvalidArgument"),
         ({"x-amz-server-side-encryption": "rot13"}, 400, "InvalidArgument"),
         ({"x-amz-website-redirect-location": "/x"}, 501, "NotImplemented"),
-        ({"x-amz-write-offset-bytes": "x"}, 400, "InvalidArgument"),
+        ({"x-amz-write-offset-bytes": "x"}, 501, "NotImplemented"),
+        ({"x-amz-write-offset-bytes": "0"}, 501, "NotImplemented"),
     ],
 )
 def test_bad_fields(s3: S3, fields: dict[str, str], status: int, code: str) -> None:

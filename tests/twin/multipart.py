@@ -201,8 +201,15 @@ class MultipartCalls(ObjectCalls):
         try:
             upload = self._upload(bucket, key, upload_id)
         except NoSuchUploadError:
+            wanted = [(part.part_number, part.etag) for part in parts]
+            if wanted != sorted(wanted):
+                raise InvalidPartOrderError("the parts do not ascend", "PartNumber") from None
             for version in found.keys.get(key, []):
-                if version.upload_id == upload_id:
+                made_of = [(part.part_number, part.etag) for part in version.parts]
+                if version.upload_id == upload_id and made_of == wanted:
+                    if customer_key:
+                        how = version.info.attributes.encryption
+                        encryption.check_key(how, customer_key)
                     return found.shown(version.info)
             raise
         chosen = self._choose_parts(upload, parts)

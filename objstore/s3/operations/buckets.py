@@ -99,6 +99,8 @@ def _check_location(ctx: Context, body: bytes) -> None:
         for name in ("Location", "Bucket", "Tags"):
             if tree.find(name) is not None:
                 raise not_implemented(f"{name} in CreateBucketConfiguration is not implemented")
+        if not xml.has_only(tree, ("LocationConstraint",)):
+            raise S3Error("MalformedXML")
         constraint = xml.child_text(tree, "LocationConstraint") or ""
     if constraint == ctx.region or (not constraint and ctx.region == _FIRST_REGION):
         return

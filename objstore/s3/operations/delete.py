@@ -77,6 +77,8 @@ def delete_objects(ctx: Context, request: Request, body: bytes) -> Response:
     objects = [] if tree is None else tree.findall("Object")
     if tree is None or not 1 <= len(objects) <= MAX_DELETE_KEYS:
         raise S3Error("MalformedXML")
+    if len(tree) > len(objects) + (tree.find("Quiet") is not None):  # nothing is left unread
+        raise S3Error("MalformedXML")
     quiet = (xml.child_text(tree, "Quiet") or "").strip().lower() == "true"
     wanted = [_wanted(node) for node in objects]
     targets = [DeleteTarget(w.key, w.version_id or "", w.conditions) for w in wanted if not w.error]

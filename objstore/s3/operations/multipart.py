@@ -296,7 +296,7 @@ def _parse_parts(body: bytes) -> list[CompletedPart]:
         raise invalid_request("You must specify at least one part")
     tree = xml.parse(body, "CompleteMultipartUpload")
     nodes = [] if tree is None else tree.findall("Part")
-    if not 1 <= len(nodes) <= MAX_PARTS:
+    if tree is None or not 1 <= len(nodes) <= MAX_PARTS or len(tree) > len(nodes):
         raise S3Error("MalformedXML")
     return [_parse_part(node) for node in nodes]
 

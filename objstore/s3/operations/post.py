@@ -16,13 +16,13 @@ from objstore.config import MAX_KEY_BYTES, MAX_PUT_BYTES, MAX_TAGS
 from objstore.model import ObjectInfo
 from objstore.s3 import post_policy, xml
 from objstore.s3.encryption_checks import check_operation as check_encryption
-from objstore.s3.errors import S3Error, invalid_argument, key_too_long
+from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument, key_too_long
 from objstore.s3.form import Form
 from objstore.s3.headers import STORED_HEADERS
 from objstore.s3.http import Context, Headers, Request, Response, WritePlan
 from objstore.s3.operation import Operation
 from objstore.s3.operations.put import plan_of, written_headers
-from objstore.s3.refusals import check_headers
+from objstore.s3.refusals import WRITE_OFFSET, check_headers
 from objstore.s3.tags import tags_from_xml
 
 _PUT = Operation("PutObject", "PUT", "object")
@@ -46,6 +46,8 @@ def post_object(ctx: Context, request: Request, form: Form) -> WritePlan:
     post_policy.check(policy, fields, request.bucket, ctx.clock.now_ns() // 1_000_000)
     request.key = _key(form)
     put = _as_put(request, fields)
+    if WRITE_OFFSET in put.header_map:  # a form makes objects, and changes none
+        raise header_not_implemented(WRITE_OFFSET.decode("ascii"))
     check_headers(_PUT, put)
     check_encryption(ctx, _PUT.name, put)
     plan = plan_of(ctx, put, None, False)

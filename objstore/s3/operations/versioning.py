@@ -22,6 +22,7 @@ from objstore.s3.operations.listing import (
 )
 
 _STATES = ("Enabled", "Suspended")
+_MFA_STATES = ("Enabled", "Disabled")
 
 
 def get_versioning(ctx: Context, request: Request, body: bytes) -> Response:
@@ -35,9 +36,12 @@ def get_versioning(ctx: Context, request: Request, body: bytes) -> Response:
 def put_versioning(ctx: Context, request: Request, body: bytes) -> Response:
     """PutBucketVersioning: Enabled or Suspended; it is never off again."""
     tree = xml.parse(body, "VersioningConfiguration")
-    if tree is None:
+    if tree is None or not xml.has_only(tree, ("Status", "MfaDelete")):
         raise S3Error("MalformedXML")
-    if xml.child_text(tree, "MfaDelete") == "Enabled":
+    mfa_delete = xml.child_text(tree, "MfaDelete")
+    if mfa_delete not in (None, *_MFA_STATES):
+        raise S3Error("MalformedXML")
+    if mfa_delete == "Enabled":
         raise not_implemented("MfaDelete is not implemented")
     status = xml.child_text(tree, "Status")
     if status is None:
