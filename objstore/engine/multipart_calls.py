@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from blockdev import Buffer
-from objstore.engine import buckets, multipart, upload_listing
+from objstore.engine import buckets, complete, multipart, upload_listing
 from objstore.engine.calls import Calls
 from objstore.engine.multipart import PartStream
 from objstore.model import (
@@ -121,7 +121,7 @@ class MultipartCalls(Calls):
             EntityTooSmallError: as S3; PreconditionFailedError as in `put`.
             CustomerKeyMismatchError, CustomerKeyUnexpectedError: it is not the upload's key.
         """
-        return multipart.complete(
+        return complete.complete(
             self._open_core(), bucket, key, upload_id, parts, conditions, checksums, customer_key
         )
 

@@ -187,7 +187,7 @@ def test_more_than_an_object_may_have(
     huge: tuple[ObjectStore, MemoryDevice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, _device = huge
-    monkeypatch.setattr("objstore.engine.multipart.MAX_OBJECT_BYTES", 10 * PART_BYTES - 1)
+    monkeypatch.setattr("objstore.engine.complete.MAX_OBJECT_BYTES", 10 * PART_BYTES - 1)
     with pytest.raises(EntityTooLargeError):
         make_huge(store, 10)
     store.close()

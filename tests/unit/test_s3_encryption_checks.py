@@ -42,9 +42,14 @@ class Settings:
         self.head_bucket(bucket)
         return self.default
 
-    def set_bucket_encryption(self, bucket: str, wanted: Encryption) -> None:
+    def set_bucket_encryption(
+        self, bucket: str, wanted: Encryption | None, *, also: dict[str, bytes | None]
+    ) -> None:
         self.head_bucket(bucket)
-        self.default = wanted
+        if wanted is not None:
+            self.default = wanted
+        for name, value in also.items():
+            self.set_bucket_setting(bucket, name, value)
 
     def bucket_setting(self, bucket: str, name: str) -> bytes:
         self.head_bucket(bucket)
