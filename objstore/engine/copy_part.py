@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 
 from blockdev import Buffer
 from objstore.config import COPY_ATTEMPTS, MAX_PART_BYTES
-from objstore.engine import multipart, rows
+from objstore.engine import encryption, multipart, rows
 from objstore.engine.apply import manifest_body
 from objstore.engine.copy import Source
 from objstore.engine.core import Core, encode_key
@@ -108,6 +108,7 @@ def copy_part(
     """See `ObjectStore.copy_part`."""
     multipart.check_part_number(target.part_number)
     upload = _upload(core, target)
+    encryption.check_customer_key(upload.seal, target.customer_key)
     bucket, key, version_id = source
     for attempt in range(COPY_ATTEMPTS):
         with get(

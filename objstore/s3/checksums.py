@@ -95,7 +95,6 @@ ALGORITHMS: dict[str, Algorithm] = {
         _hash("XXHASH128", xxhash.xxh3_128),
     )
 }
-BY_HEADER: dict[str, Algorithm] = {algorithm.header: algorithm for algorithm in ALGORITHMS.values()}
 
 
 def new_hasher(name: str) -> Hasher:
@@ -136,21 +135,6 @@ def decode(algorithm: Algorithm, text: str) -> bytes:
             f"Value for {algorithm.header} header is invalid.", algorithm.header, text
         )
     return digest
-
-
-def decode_composite(algorithm: Algorithm, text: str) -> tuple[bytes, int]:
-    """Digest and number of parts of a composite checksum, ``base64-N``.
-
-    Raises:
-        InvalidArgumentError: it is not one, or N is not 1-10,000.
-    """
-    value, _, count = text.partition("-")
-    digest = decode(algorithm, value)
-    if not (count.isascii() and count.isdigit() and len(count) <= 5 and 1 <= int(count) <= 10_000):
-        raise InvalidArgumentError(
-            f"Value for {algorithm.header} header is invalid.", algorithm.header, text
-        )
-    return digest, int(count)
 
 
 def multipart_type(algorithm: Algorithm, wanted: str = "") -> str:

@@ -296,10 +296,10 @@ def test_a_range_on_copy_object_is_refused(s3: S3) -> None:
 
 
 def overwrite_source_before_copying(
-    s3: S3, monkeypatch: pytest.MonkeyPatch, times: int
+    s3: S3, monkeypatch: pytest.MonkeyPatch, times: int, method: str = "copy"
 ) -> list[bytes]:
     """Put something new in the source's place each time just before the store copies it."""
-    real = s3.store.copy
+    real = getattr(s3.store, method)
     written: list[bytes] = []
 
     def copy_late(*args: object, **kwargs: object) -> object:
@@ -308,7 +308,7 @@ def overwrite_source_before_copying(
             s3.store.put("source", "a key", written[-1])
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(s3.store, "copy", copy_late, raising=True)
+    monkeypatch.setattr(s3.store, method, copy_late, raising=True)
     return written
 
 
@@ -326,8 +326,39 @@ def test_a_source_that_changes_meanwhile_is_looked_at_again(
 
 def test_but_not_for_ever(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     overwrite_source_before_copying(s3, monkeypatch, 99)
-    assert copy(s3).status == 412
+    reply = copy(s3)
+    assert (reply.status, reply.code) == (409, "OperationAborted")
     assert s3("HEAD", "/target/key").status == 404
+
+
+def test_nor_is_a_part_of_what_changes_meanwhile(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No condition was given, so that none can fail."""
+    upload_id = start(s3)
+    written = overwrite_source_before_copying(s3, monkeypatch, 1, "copy_part")
+    reply = copy_part(s3, upload_id, 1)
+    assert reply.status == 200
+    assert reply.text("ETag") == f'"{hashlib.md5(written[0]).hexdigest()}"'
+
+
+def test_nor_a_part_for_ever(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_id = start(s3)
+    overwrite_source_before_copying(s3, monkeypatch, 99, "copy_part")
+    reply = copy_part(s3, upload_id, 1)
+    assert (reply.status, reply.code) == (409, "OperationAborted")
+    assert s3("GET", "/target/big", query={"uploadId": upload_id}).texts("Part") == []
+
+
+def test_a_part_of_what_is_deleted_meanwhile(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_id = start(s3)
+    real = s3.store.copy_part
+
+    def copy_late(*args: object, **kwargs: object) -> object:
+        s3.store.delete("source", "a key")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(s3.store, "copy_part", copy_late)
+    reply = copy_part(s3, upload_id, 1)
+    assert (reply.status, reply.code) == (404, "NoSuchKey")
 
 
 @pytest.mark.parametrize("by_part", [False, True])

@@ -13,7 +13,7 @@ from botocore.serialize import create_serializer
 
 from bench import s3_compatibility
 from objstore.s3 import refusals, router
-from objstore.s3.checksums import BY_HEADER
+from objstore.s3.checksums import ALGORITHMS
 from objstore.s3.errors import S3Error
 from objstore.s3.http import Request
 from objstore.s3.operation import Operation
@@ -324,7 +324,7 @@ HONOURED = {
     "x-amz-storage-class",
     "x-amz-tagging",
     "x-amz-tagging-directive",
-    *BY_HEADER,
+    *(algorithm.header for algorithm in ALGORITHMS.values()),
     "x-amz-skip-destination-validation",
 }
 WITHOUT_EFFECT = {

@@ -84,8 +84,8 @@ class MultipartCalls(ObjectCalls):
         hashers: Sequence[Hasher] = (),
         customer_key: bytes = b"",
     ) -> ModelStream[PartInfo]:
-        upload = self._upload(bucket, key, upload_id)
         rules.check_part_number(part_number)
+        upload = self._upload(bucket, key, upload_id)
         encryption.check_key(upload.info.attributes.encryption, customer_key)
 
         def commit(body: bytes, checksums: tuple[Checksum, ...]) -> PartInfo:
@@ -125,8 +125,8 @@ class MultipartCalls(ObjectCalls):
         customer_key: bytes = b"",
         source_customer_key: bytes = b"",
     ) -> PartInfo:
-        upload = self._upload(bucket, key, upload_id)
         rules.check_part_number(part_number)
+        upload = self._upload(bucket, key, upload_id)
         encryption.check_key(upload.info.attributes.encryption, customer_key)
         source = self._version(source_bucket, source_key, source_version_id)
         encryption.check_key(source.info.attributes.encryption, source_customer_key)

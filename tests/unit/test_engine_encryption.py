@@ -457,3 +457,17 @@ def test_what_is_too_long_is_named(store: ObjectStore) -> None:
         with pytest.raises(InvalidArgumentError) as caught:
             store.put(BUCKET, "key", b"", attributes=ObjectAttributes(encryption=how))
         assert caught.value.argument == named
+
+
+@pytest.mark.parametrize("kind", [PLAIN, CUSTOMER])
+def test_a_copied_part_has_the_uploads_key(store: ObjectStore, kind: str) -> None:
+    """Which is looked at before the source is."""
+    upload_id = store.create_upload(
+        BUCKET, "parts", attributes=how(kind), customer_key=key_of(kind)
+    ).upload_id
+    store.put(BUCKET, "source", pattern(1, 20_000))
+    expected = CustomerKeyUnexpectedError if kind == PLAIN else CustomerKeyMismatchError
+    for source in ("source", "missing"):
+        with pytest.raises(expected):
+            store.copy_part(BUCKET, source, BUCKET, "parts", upload_id, 1, customer_key=OTHER_KEY)
+    assert store.list_parts(BUCKET, "parts", upload_id).parts == ()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 from urllib.parse import unquote_plus
 
 from objstore.config import MAX_COPY_BYTES, MAX_PART_BYTES
@@ -60,6 +62,8 @@ _DIRECTIVES = ("COPY", "REPLACE")
 _ATTEMPTS = 3
 _PAGE = 1000
 
+_Made = TypeVar("_Made", ObjectInfo, PartInfo)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -103,36 +107,51 @@ def copy_object(ctx: Context, request: Request, body: bytes) -> Response:
     """CopyObject: with the source's metadata and tags, or with those of the request."""
     conditions = write_conditions(request)
     source = _source(ctx, request)
-    for attempt in range(_ATTEMPTS):
-        info = _head_source(ctx, request, source)
+
+    def copy(info: ObjectInfo) -> ObjectInfo:
         _check_copy(ctx, request, source, info)
         pinned = _pinned(source, info)
+        return ctx.store.copy(
+            source.bucket,
+            source.key,
+            request.bucket,
+            request.key,
+            source_version_id=pinned.version_id,
+            attributes=_attributes(request, info),
+            source_conditions=Conditions(if_match=(info.etag,)),
+            conditions=conditions,
+            checksums=_checksums(ctx, request, pinned, info),
+            customer_key=encryption.customer_key(request),
+            source_customer_key=source.customer_key,
+        )
+
+    info, copied = _of_source(ctx, request, source, copy)
+    kind = copied.checksums[0].type if copied.checksums else None
+    response = _result("CopyObjectResult", copied, copied.checksums[:1], kind)
+    response.headers += written_headers(copied) + _source_headers(info)
+    return response
+
+
+def _of_source(
+    ctx: Context, request: Request, source: Source, copy: Callable[[ObjectInfo], _Made]
+) -> tuple[ObjectInfo, _Made]:
+    """The source as it is, and what `copy` makes of it.
+
+    It is looked at again where it was replaced meanwhile, a few times.
+
+    Raises:
+        S3Error: OperationAborted where it never rests.
+        PreconditionFailedError: a condition on the target.
+    """
+    for _attempt in range(_ATTEMPTS):
+        info = _head_source(ctx, request, source)
         try:
-            copied = ctx.store.copy(
-                source.bucket,
-                source.key,
-                request.bucket,
-                request.key,
-                source_version_id=pinned.version_id,
-                attributes=_attributes(request, info),
-                source_conditions=Conditions(if_match=(info.etag,)),
-                conditions=conditions,
-                checksums=_checksums(ctx, request, pinned, info),
-                customer_key=encryption.customer_key(request),
-                source_customer_key=source.customer_key,
-            )
+            return info, copy(info)
         except (PreconditionFailedError, NoSuchVersionError):
-            # either the condition on the target, or the source has changed under us
             now = _head_source(ctx, request, source)
-            changed = (now.etag, now.version_id) != (info.etag, info.version_id)
-            if not changed or attempt == _ATTEMPTS - 1:
+            if (now.etag, now.version_id) == (info.etag, info.version_id):
                 raise
-            continue
-        kind = copied.checksums[0].type if copied.checksums else None
-        response = _result("CopyObjectResult", copied, copied.checksums[:1], kind)
-        response.headers += written_headers(copied) + _source_headers(info)
-        return response
-    raise S3Error("ConditionalRequestConflict")
+    raise S3Error("OperationAborted")
 
 
 def _pinned(source: Source, info: ObjectInfo) -> Source:
@@ -334,22 +353,25 @@ def upload_part_copy(ctx: Context, request: Request, body: bytes) -> Response:
     key = encryption.customer_key(request)
     check_part(upload, key)
     source = _source(ctx, request)
-    info = _head_source(ctx, request, source)
-    part = ctx.store.copy_part(
-        source.bucket,
-        source.key,
-        request.bucket,
-        request.key,
-        upload_id,
-        number,
-        source_version_id=_pinned(source, info).version_id,
-        byte_range=_part_range(request, info),
-        source_conditions=Conditions(if_match=(info.etag,)),
-        checksum_algorithms=_part_algorithms(upload),
-        new_digest=new_hasher,
-        customer_key=key,
-        source_customer_key=source.customer_key,
-    )
+
+    def copy(info: ObjectInfo) -> PartInfo:
+        return ctx.store.copy_part(
+            source.bucket,
+            source.key,
+            request.bucket,
+            request.key,
+            upload_id,
+            number,
+            source_version_id=_pinned(source, info).version_id,
+            byte_range=_part_range(request, info),
+            source_conditions=Conditions(if_match=(info.etag,)),
+            checksum_algorithms=_part_algorithms(upload),
+            new_digest=new_hasher,
+            customer_key=key,
+            source_customer_key=source.customer_key,
+        )
+
+    info, part = _of_source(ctx, request, source, copy)
     # Of an upload that names no algorithm S3 says no checksum, though it has one.
     response = _result(
         "CopyPartResult", part, part.checksums if upload.checksum_algorithm else (), None
