@@ -19,7 +19,8 @@ No HTTP status here: `objstore.s3.errors` maps these to S3's codes.
     │   ├── ObjectLockedError      wait, or lift the lock
     │   ├── AppendOffsetError      append at the object's size as it is now
     │   ├── TooManyPartsError      copy the object, then append to the copy
-    │   ├── SourceChangedError     copy again, when the source is at rest
+    │   ├── ObjectReplacedError    do it again: it was of an object that is gone
+    │   │   └── SourceChangedError     copy again, when the source is at rest
     │   ├── TokenReusedError       take another client token
     │   ├── CustomerKeyError       of SSE-C; look at how the object is encrypted
     │   │   ├── CustomerKeyMissingError
@@ -162,7 +163,11 @@ class TooManyPartsError(ConflictError):
     """The object has as many parts as one may have; each append makes one."""
 
 
-class SourceChangedError(ConflictError):
+class ObjectReplacedError(ConflictError):
+    """The object that it was about was replaced meanwhile; nothing has happened."""
+
+
+class SourceChangedError(ObjectReplacedError):
     """The source of a copy was replaced, time and again, while it was copied."""
 
     def __init__(self, message: str = "the source of the copy changed meanwhile") -> None:

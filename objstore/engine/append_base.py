@@ -25,7 +25,7 @@ from objstore.errors import (
     AppendOffsetError,
     EncryptionMismatchError,
     NotAppendableError,
-    PreconditionFailedError,
+    ObjectReplacedError,
     TooManyPartsError,
 )
 from objstore.index import keys, schema
@@ -186,12 +186,12 @@ def check_seal(seal: SealRow | None, row: bytes) -> None:
     """Whether the object's data key is still the one that the bytes were encrypted with.
 
     Raises:
-        PreconditionFailedError: it is another object by now.
+        ObjectReplacedError: it is another object by now.
     """
     found = schema.decode_version(schema.row_body(row)).seal
     keys_of = [each.wrapped_key if each is not None else b"" for each in (seal, found)]
     if keys_of[0] != keys_of[1]:
-        raise PreconditionFailedError("x-amz-write-offset-bytes")
+        raise ObjectReplacedError("the object was replaced meanwhile; append to it again")
 
 
 def prepare(
@@ -328,7 +328,7 @@ def grown_checksums(
 
     Raises:
         NotAppendableError: the client gave one of another algorithm than the object's.
-        PreconditionFailedError: the object is not the one that the append was opened for.
+        ObjectReplacedError: the object is not the one that the append was opened for.
     """
     if not size_bytes:
         return part.checksums
@@ -343,7 +343,7 @@ def grown_checksums(
     grown = []
     for row in whole:
         if row.algorithm not in added:
-            raise PreconditionFailedError("x-amz-write-offset-bytes")
+            raise ObjectReplacedError("the object was replaced meanwhile; append to it again")
         value = _joined(row.algorithm, row.value, added[row.algorithm], part.size_bytes)
         grown.append(ChecksumRow(row.algorithm, value))
     return grown

@@ -327,7 +327,7 @@ _ENGINE: list[tuple[type[engine.StoreError], Mapper]] = [
         lambda e, r: S3Error("InvalidWriteOffset", extra={"ObjectSize": str(e.size_bytes)}),
     ),
     (engine.TooManyPartsError, lambda e, r: S3Error("TooManyParts")),
-    (engine.SourceChangedError, lambda e, r: S3Error("OperationAborted")),
+    (engine.ObjectReplacedError, lambda e, r: S3Error("OperationAborted")),
     (engine.TokenReusedError, lambda e, r: S3Error("IdempotencyParameterMismatch")),
     (engine.CustomerKeyMissingError, lambda e, r: invalid_request(NEEDS_CUSTOMER_KEY)),
     (engine.CustomerKeyUnexpectedError, lambda e, r: invalid_request(UNWANTED_CUSTOMER_KEY)),

@@ -30,7 +30,13 @@ class Journal(Recorder):
         self._number = 0
 
     def take(
-        self, kind: str, act: Callable[[], Any], argument: str = "", expected: str = ""
+        self,
+        kind: str,
+        act: Callable[[], Any],
+        argument: str = "",
+        expected: str = "",
+        key: int = 0,
+        to: int = 0,
     ) -> Any:
         self._number += 1
         say([self._number, kind, argument, expected, now()])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import pytest
 
 from objstore import ObjectStore
 from objstore.errors import AppendOffsetError, NoSuchKeyError, PreconditionFailedError
-from objstore.model import CompletedPart, Conditions, VersionEntry
-from tests.linearizability import Call, is_linearizable
+from objstore.model import CompletedPart, Conditions, Encryption, VersionEntry
+from tests.linearizability import Call, Keys, explains, is_linearizable, step_of_keys
 from tests.simulation.history_worker import KEY, Writer, now
-from tests.stores import StoreFactory
+from tests.simulation.keys_worker import KEYS, KeysWriter
+from tests.stores import SMALL_CONFIG, StoreFactory
 
 BUCKET = "bucket"
 WRITERS, CALLS = 4, 40
@@ -85,6 +87,60 @@ def test_processes(store_factory: StoreFactory, seed: int) -> None:
         assert worker.returncode == 0
         history = history + [Call(**call) for call in json.loads(output)]
     check(history)
+
+
+# --- several keys: copies, completions, appends, renames ------------------------------
+
+
+EMPTY: Keys = (None,) * len(KEYS)
+
+
+def check_keys(history: list[Call]) -> None:
+    done = {call.kind for call in history if call.result == "ok"}
+    assert done >= {"put", "append", "copy", "rename"}, "the history is too dull to tell anything"
+    assert explains(history, EMPTY, step_of_keys)
+
+
+@pytest.mark.parametrize("status", ["", "Enabled", "Suspended"])
+@pytest.mark.parametrize("encryption", ["", "AES256"])
+def test_keys_in_threads(
+    store_factory: StoreFactory, seed: int, status: str, encryption: str
+) -> None:
+    store = store_factory(config=replace(SMALL_CONFIG, min_part_bytes=0))
+    store.create_bucket(BUCKET)
+    if status:
+        store.set_versioning(BUCKET, status)
+    if encryption:
+        store.set_bucket_encryption(BUCKET, Encryption(encryption))
+    writers = [KeysWriter(store, BUCKET, f"w{n}", seed + n) for n in range(WRITERS)]
+    in_threads([lambda writer=writer: writer.run(2 * CALLS) for writer in writers])  # type: ignore[misc]
+    history = [call for writer in writers for call in writer.recorder.calls]
+    assert sum(writer.gave_up for writer in writers) < len(history) // 10
+    check_keys(history)
+
+
+def test_keys_in_processes(store_factory: StoreFactory, seed: int) -> None:
+    store = store_factory(config=replace(SMALL_CONFIG, min_part_bytes=0))
+    store.create_bucket(BUCKET)
+    workers = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.simulation.keys_worker"),
+                *(store_factory.path(), BUCKET, f"w{n}", str(seed + n), str(2 * CALLS)),
+            ],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        for n in range(2)
+    ]
+    own = KeysWriter(store, BUCKET, "own", seed + 9)
+    own.run(2 * CALLS)
+    history = own.recorder.calls
+    for worker in workers:
+        output, _ = worker.communicate(timeout=TIMEOUT_S)
+        assert worker.returncode == 0
+        history = history + [Call(**call) for call in json.loads(output)]
+    check_keys(history)
 
 
 # --- versions -----------------------------------------------------------------------

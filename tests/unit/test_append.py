@@ -26,6 +26,7 @@ from objstore.errors import (
     NoSuchKeyError,
     NoSuchUploadError,
     NotAppendableError,
+    ObjectReplacedError,
     PreconditionFailedError,
     TooManyPartsError,
 )
@@ -529,7 +530,7 @@ def test_an_encrypted_object_is_replaced_while_bytes_come(store: ObjectStore) ->
         with store.open_append(BUCKET, "key", 4) as stream:
             stream.write(b"more")
             store.put(BUCKET, "key", b"DATA", attributes=after)
-            with pytest.raises(PreconditionFailedError):
+            with pytest.raises(ObjectReplacedError):
                 stream.commit()
         assert read(store) == b"DATA"
     store.put(BUCKET, "key", b"", attributes=sealed)

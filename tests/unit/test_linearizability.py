@@ -6,7 +6,16 @@ import random
 
 import pytest
 
-from tests.linearizability import UNKNOWN, Call, State, is_linearizable, step
+from tests.linearizability import (
+    UNKNOWN,
+    Call,
+    Keys,
+    State,
+    explains,
+    is_linearizable,
+    step,
+    step_of_keys,
+)
 
 
 def at(kind: str, began: float, ended: float, **how: object) -> Call:
@@ -98,6 +107,100 @@ def test_histories_that_are(name: str) -> None:
 @pytest.mark.parametrize("name", BAD)
 def test_histories_that_are_not(name: str) -> None:
     assert not is_linearizable(BAD[name])
+
+
+KEYS_GOOD = {
+    "a copy is of what is there": [
+        at("put", 0, 1, argument="a"),
+        at("copy", 2, 3, to=1),
+        at("get", 4, 5, result="a", key=1),
+        at("get", 4, 5, result="a"),
+    ],
+    "a copy beside a put is of either": [
+        at("put", 0, 1, argument="a"),
+        at("put", 2, 9, argument="b"),
+        at("copy", 3, 8, to=1),
+        at("get", 10, 11, result="a", key=1),
+    ],
+    "a rename moves": [
+        at("put", 0, 1, argument="a"),
+        at("rename", 2, 3, to=1),
+        at("get", 4, 5, result=None),
+        at("get", 4, 5, result="a", key=1),
+        at("rename", 6, 7, to=1, result="failed"),
+    ],
+    "of two appends at one place one is refused": [
+        at("append", 0, 5, argument="a", expected="0"),
+        at("append", 1, 6, argument="b", expected="0", result="failed"),
+        at("append", 7, 8, argument="c", expected="1"),
+        at("get", 9, 10, result="ac"),
+    ],
+    "conditions of both sides": [
+        at("put", 0, 1, argument="a"),
+        at("copy_if_match", 2, 3, to=1, expected="b", result="failed"),
+        at("copy_if_match", 4, 5, to=1, expected="a"),
+        at("rename_if_absent", 6, 7, to=1, result="failed"),
+        at("rename_if_absent", 8, 9, to=2),
+    ],
+    "an interrupted rename": [
+        at("put", 0, 1, argument="a"),
+        at("rename", 2, 3, to=1, result=UNKNOWN),
+        at("get", 4, 5, result="a"),
+        at("get", 6, 7, result=None),
+        at("get", 8, 9, result="a", key=1),
+    ],
+}
+KEYS_BAD = {
+    "a copy of nothing": [at("copy", 0, 1, to=1)],
+    "a copy of what was replaced before it began": [
+        at("put", 0, 1, argument="a"),
+        at("put", 2, 3, argument="b"),
+        at("copy", 4, 5, to=1),
+        at("get", 6, 7, result="a", key=1),
+    ],
+    "both keys after a rename": [
+        at("put", 0, 1, argument="a"),
+        at("rename", 2, 3, to=1),
+        at("get", 4, 5, result="a", key=1),
+        at("get", 6, 7, result="a"),
+    ],
+    "neither key during a rename": [
+        at("put", 0, 1, argument="a"),
+        at("rename", 2, 9, to=1),
+        at("get", 3, 4, result=None),
+        at("get", 5, 6, result=None, key=1),
+    ],
+    "two renamers of one object": [
+        at("put", 0, 1, argument="a"),
+        at("rename", 2, 9, to=1),
+        at("rename", 3, 8, to=2),
+    ],
+    "two appends at one place": [
+        at("append", 0, 5, argument="a", expected="0"),
+        at("append", 1, 6, argument="b", expected="0"),
+    ],
+    "an append that was lost": [
+        at("append", 0, 1, argument="a", expected="0"),
+        at("append", 2, 3, argument="b", expected="1"),
+        at("get", 4, 5, result="a"),
+    ],
+    "a copy over what should not be there": [
+        at("put", 0, 1, argument="a"),
+        at("put", 0, 1, argument="b", key=1),
+        at("copy_if_absent", 2, 3, to=1),
+    ],
+}
+EMPTY: Keys = (None, None, None)
+
+
+@pytest.mark.parametrize("name", KEYS_GOOD)
+def test_histories_of_keys_that_are(name: str) -> None:
+    assert explains(KEYS_GOOD[name], EMPTY, step_of_keys)
+
+
+@pytest.mark.parametrize("name", KEYS_BAD)
+def test_histories_of_keys_that_are_not(name: str) -> None:
+    assert not explains(KEYS_BAD[name], EMPTY, step_of_keys)
 
 
 def simulated(dice: random.Random, count: int) -> list[Call]:

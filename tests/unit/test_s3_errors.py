@@ -64,6 +64,7 @@ STATUS = {
     "NoObjectLockError": 400,
     "AppendOffsetError": 400,
     "TooManyPartsError": 400,
+    "ObjectReplacedError": 409,
     "SourceChangedError": 409,
     "DigestRequiredError": 400,
     "TokenReusedError": 400,
