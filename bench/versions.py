@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -25,6 +27,7 @@ from objstore.model import Encryption, ObjectAttributes
 
 PLAIN: Final = "plain"
 VERSIONED: Final = "versioned"
+WRITERS: Final = 32
 
 
 def putting(store: ObjectStore, size: Size) -> Iterator[Figure]:
@@ -46,10 +49,15 @@ def putting(store: ObjectStore, size: Size) -> Iterator[Figure]:
 
 def listing(store: ObjectStore, size: Size) -> Iterator[Figure]:
     """A thousand current keys, with one version each and with many; a thousand versions."""
-    for bucket, versions in ((PLAIN, 1), (VERSIONED, size.versions)):
+
+    def put(bucket: str, number: int, versions: int) -> None:
         for _ in range(versions):
-            for number in range(PAGE):
-                store.put(bucket, object_key("list-", number), b"x")
+            store.put(bucket, object_key("list-", number), b"x")
+
+    with ThreadPoolExecutor(WRITERS) as pool:  # together they fill batches
+        for bucket, versions in ((PLAIN, 1), (VERSIONED, size.versions)):
+            for done in [pool.submit(put, bucket, number, versions) for number in range(PAGE)]:
+                done.result()
 
     def current(bucket: str) -> int:
         if len(store.list(bucket, prefix="list-", limit=PAGE).entries) != PAGE:
@@ -130,8 +138,14 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.versions", description=__doc__)
     parser.add_argument("--dir", type=Path, help="where to put the data")
     parser.add_argument("--quick", action="store_true", help="shows that it works, not how fast")
+    parser.add_argument("--only", metavar="TEXT", default="", help="cases whose name holds TEXT")
+    parser.add_argument(
+        "--versions", type=int, metavar="N", help="of each key that is listed (5); 5000 take 6 min"
+    )
     arguments = parser.parse_args(argv)
     size = QUICK if arguments.quick else FULL
+    if arguments.versions:
+        size = replace(size, versions=arguments.versions)
     with TemporaryDirectory(prefix="objstore-bench-", dir=arguments.dir) as name:
         machine = describe(Path(name))
         print(f"{machine.cpu}, {machine.cores} cores, {machine.filesystem}, {machine.commit}")
@@ -140,8 +154,10 @@ def main(argv: Sequence[str]) -> int:
                 store.create_bucket(bucket)
             store.set_versioning(VERSIONED, "Enabled")
             for case in CASES:
-                for figure in case(store, size):
+                for figure in case(store, size) if arguments.only in case.__name__ else ():
                     print(figure.line(), flush=True)
+        if arguments.only:
+            return 0
         target = Objstore(Path(name) / "server", 1)
         try:
             for figure in over_http(target, size):
