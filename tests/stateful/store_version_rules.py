@@ -97,19 +97,13 @@ class VersionRules(UploadRules):
     @rule(data=st.data(), count=st.integers(1, 6), bypass=st.booleans())
     def delete_many_versions(self, data: st.DataObject, count: int, bypass: bool) -> None:
         """Of one bucket, each target once, some of them keys and some of them versions."""
-        bucket, *first = self.a_version(data)
-        chosen = {tuple(first)}
+        bucket, key, version = self.a_version(data)
+        chosen = {(key, version)}
         for _ in range(count):
             other, key, version = self.a_version(data)
             if other == bucket and key not in {known for known, _ in chosen}:
                 chosen.add((key, data.draw(st.sampled_from(("", version)))))
-        targets = sorted(chosen)
-
-        def act(store: Any, here: Any) -> Any:
-            named = [DeleteTarget(key, here(version)) for key, version in targets]
-            return store.delete_many(bucket, named, bypass_governance=bypass)
-
-        self.both(act)
+        self._delete_all(bucket, sorted(chosen), bypass)
 
     @rule(data=st.data(), to=st.tuples(bucket_names, object_keys), how=attributes)
     def copy_version(self, data: st.DataObject, to: tuple[str, str], how: ObjectAttributes) -> None:
@@ -161,6 +155,34 @@ class VersionRules(UploadRules):
             version_id_marker=version,
             limit=limit,
         )
+
+    @rule(bucket=bucket_names, prefix=prefixes, limit=st.integers(1, 5), bypass=st.booleans())
+    def purge(self, bucket: str, prefix: str, limit: int, bypass: bool) -> None:
+        """Delete each page of versions before the next one is asked for; locked ones stay."""
+        how: dict[str, Any] = {"prefix": prefix, "limit": limit}
+        while True:
+            page = self.ask("list_versions", bucket, **how)
+            if page is None:
+                return
+            targets = [(entry.key, entry.version_id) for entry in page.entries]
+            if targets:
+                self._delete_all(bucket, targets, bypass)
+            if page.next_key is None:
+                break
+            how["key_marker"], how["version_id_marker"] = page.next_key, page.next_version_id or ""
+        left = self.ask("list_versions", bucket, prefix=prefix)
+        for entry in left.entries:
+            info = self.model.head(
+                bucket, entry.key, version_id=entry.version_id, customer_key=None
+            )
+            assert info.attributes.lock, "it is not locked, and was left"
+
+    def _delete_all(self, bucket: str, targets: list[tuple[str, str]], bypass: bool) -> None:
+        def act(store: Any, here: Any) -> Any:
+            named = [DeleteTarget(key, here(version)) for key, version in targets]
+            return store.delete_many(bucket, named, bypass_governance=bypass)
+
+        self.both(act)
 
 
 class LockRules(VersionRules):
