@@ -7,7 +7,7 @@ import functools
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from objstore.aws.regions import Regions, UnknownRegionError
 from objstore.config import ServerConfig
 from objstore.entropy import SystemEntropy
 from objstore.errors import BucketExistsError, StoreError
+from objstore.events import Delivery, Destination
 from objstore.kms.service import FOLDER_NAME, LocalKeyService
 from objstore.volumes.placement import Placement, PlacementError, place
 
@@ -47,6 +48,7 @@ class Settings:
     `placement`: the store's device; None for the one that it is on, or its own file.
     `snapshot_bucket`: where the regions keep the blocks of snapshots; empty for files.
     `root_key_file`: of the key service; None for the folder of its keys.
+    `destinations`: of events; `tokens`: of webhooks, by their names.
     `credits`: what the burst bucket of its volume is to hold, instead of what it has.
     """
 
@@ -62,6 +64,8 @@ class Settings:
     credits: float | None = None
     snapshot_bucket: str = ""
     root_key_file: Path | None = None
+    destinations: tuple[Destination, ...] = ()
+    tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[], None]) -> int:
@@ -212,6 +216,7 @@ def _serve_store(
         process.settle()
         on_ready()
 
+    delivery = Delivery(store, settings.data_dir, settings.destinations, tokens=settings.tokens)
     app = make_app(
         store,
         [root_credentials(settings.access_key, settings.secret_key)],
@@ -221,10 +226,12 @@ def _serve_store(
         on_poisoned=stop_poisoned,
         regions=regions,
         key_service=keys,
+        destinations=delivery.names,
     )
     state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
     server = FrontServer(app, state, handoff=handoff, on_ready=ready, on_close=on_close)
-    server.run([listener] if listener is not None else [])
+    with delivery:
+        server.run([listener] if listener is not None else [])
     if is_poisoned:
         return EXIT_POISONED
     return 0 if server.started else EXIT_NOT_STARTED

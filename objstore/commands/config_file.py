@@ -27,6 +27,7 @@ OPTIONS: Final[Mapping[str, type]] = {
     "credits": int,
     "snapshot_bucket": str,
     "root_key_file": str,
+    "event_destination": list,
 }
 """Every option of the command but the file itself, and what TOML calls its type."""
 
@@ -45,7 +46,7 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="TOML with these options (data_dir, host, ..., access_log); the command line's win",
     )
-    parser.set_defaults(config_domains=(), serve_parser=parser)
+    parser.set_defaults(config_domains=(), config_event_destinations=(), serve_parser=parser)
 
 
 def with_config(arguments: argparse.Namespace) -> bool:
@@ -91,7 +92,7 @@ def _default(path: Path, name: str, value: Any) -> dict[str, Any]:
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
             raise ConfigError(f"{path}: {name} is not a string or a list of them: {value!r}")
-        return {"config_domains": tuple(names)}
+        return {f"config_{name}s": tuple(names)}
     if type(value) is not wanted:
         raise ConfigError(f"{path}: {name} is not {_TYPE_NAMES[wanted]}: {value!r}")
     # Text goes through the checks of the command line; only a switch has none.

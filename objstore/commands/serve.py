@@ -9,7 +9,7 @@ import re
 import shlex
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,13 @@ from objstore.commands.credentials import (
 from objstore.commands.keys import ROOT_KEY_VARIABLE, root_key_path
 from objstore.config import ServerConfig
 from objstore.entropy import SystemEntropy
+from objstore.events.destinations import FORMS as FORMS_OF_DESTINATIONS
+from objstore.events.destinations import (
+    Destination,
+    DestinationError,
+    check_destinations,
+    parse_destination,
+)
 from objstore.volumes.device_spec import FORMS, OwnFile
 from objstore.volumes.placement import (
     Placement,
@@ -35,6 +42,8 @@ from objstore.volumes.placement import (
 
 if TYPE_CHECKING:
     from objstore.asgi.launch import Settings
+
+TOKEN_PREFIX = "OBJSTORE_EVENT_TOKEN_"
 
 _REGION = re.compile("[a-z0-9-]{1,32}")
 
@@ -102,8 +111,30 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="the root key of encryption, such as a mounted secret "
         f"(${ROOT_KEY_VARIABLE}, else DATA_DIR/kms/root.key)",
     )
+    parser.add_argument(
+        "--event-destination",
+        action="append",
+        type=_destination,
+        default=None,
+        metavar="NAME=URL",
+        help=f"where buckets may have their events delivered ({FORMS_OF_DESTINATIONS}); may be "
+        f"given again; {TOKEN_PREFIX}NAME has a webhook's token",
+    )
     add_config_option(parser)
     parser.set_defaults(run=run)
+
+
+def _destination(text: str) -> Destination:
+    try:
+        return parse_destination(text)
+    except DestinationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _tokens(destinations: Sequence[Destination], environ: Mapping[str, str]) -> dict[str, str]:
+    """The tokens of webhooks, which a command line would show to everybody."""
+    named = {each.name: TOKEN_PREFIX + each.name.upper().replace("-", "_") for each in destinations}
+    return {name: environ[variable] for name, variable in named.items() if variable in environ}
 
 
 def _port(text: str) -> int:
@@ -144,7 +175,8 @@ def run(arguments: argparse.Namespace) -> int:
     data_dir = Path(arguments.data_dir)
     try:
         placement = _placement(arguments, data_dir)
-    except PlacementError as error:
+        destinations = _destinations(arguments)
+    except (PlacementError, DestinationError) as error:
         return _fail(str(error))
     try:
         # First of all: without its port the server leaves neither a folder nor keys behind.
@@ -161,7 +193,20 @@ def run(arguments: argparse.Namespace) -> int:
             return _fail(str(error))
         except OSError as error:
             return _fail(f"cannot use {error.filename or data_dir}: {error.strerror}")
-        return _serve(arguments, placement, keys, listener)
+        return _serve(arguments, placement, destinations, keys, listener)
+
+
+def _destinations(arguments: argparse.Namespace) -> tuple[Destination, ...]:
+    """Those of the command line, else of the file.
+
+    Raises:
+        DestinationError: one is none, or they cannot be served together.
+    """
+    found = tuple(
+        arguments.event_destination or map(parse_destination, arguments.config_event_destinations)
+    )
+    check_destinations(found)
+    return found
 
 
 def _placement(arguments: argparse.Namespace, data_dir: Path) -> Placement:
@@ -188,7 +233,11 @@ def _placement(arguments: argparse.Namespace, data_dir: Path) -> Placement:
 
 
 def _serve(
-    arguments: argparse.Namespace, placement: Placement, keys: RootKeys, listener: socket.socket
+    arguments: argparse.Namespace,
+    placement: Placement,
+    destinations: tuple[Destination, ...],
+    keys: RootKeys,
+    listener: socket.socket,
 ) -> int:
     from objstore.asgi.launch import Settings, serve
     from objstore.asgi.server import url_of
@@ -206,6 +255,8 @@ def _serve(
         credits=arguments.credits,
         snapshot_bucket=arguments.snapshot_bucket,
         root_key_file=root_key_path(arguments.root_key_file, os.environ),
+        destinations=destinations,
+        tokens=_tokens(destinations, os.environ),
     )
     url = url_of(listener)
     is_announced = False
@@ -255,6 +306,7 @@ def _announce(url: str, settings: Settings, keys: RootKeys) -> None:
     lines = [
         f"objstore serves {settings.data_dir} on {url} (region {settings.region})",
         *_device_lines(settings),
+        *(f"events go to {each.name}: {each.arn}" for each in settings.destinations),
         "",
         *_key_lines(keys),
         "",
