@@ -10,7 +10,7 @@ export NO_MKDOCS_2_WARNING := 1
 SOAK_KILLS ?= 1000
 SOAK_POWER_CUTS ?= 50000
 
-TOOLS := libnbd-bin qemu-utils fio e2fsprogs
+TOOLS := libnbd-bin qemu-utils fio e2fsprogs redis-server
 
 RUN := .venv/bin/python -m
 PIP := $(RUN) pip install --quiet --disable-pip-version-check

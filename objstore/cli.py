@@ -9,20 +9,22 @@ import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from objstore.commands import keys, serve, store
+from objstore.commands import events, keys, serve, store
 from objstore.commands.config_file import with_config
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     parser = argparse.ArgumentParser(
-        prog="objstore", description="An S3 object store: serve it, check it, manage its keys."
+        prog="objstore",
+        description="An S3 object store: serve it, check it, manage its keys, see its events.",
     )
     parser.add_argument("--version", action="version", version=f"objstore {version('objstore')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     serve.add_parser(commands)
     store.add_parsers(commands)
     keys.add_parser(commands)
+    events.add_parser(commands)
     return parser
 
 

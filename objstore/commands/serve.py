@@ -23,6 +23,7 @@ from objstore.commands.credentials import (
 )
 from objstore.commands.keys import ROOT_KEY_VARIABLE, root_key_path
 from objstore.config import ServerConfig
+from objstore.engine.notifications import BRIDGE
 from objstore.entropy import SystemEntropy
 from objstore.events.destinations import FORMS as FORMS_OF_DESTINATIONS
 from objstore.events.destinations import (
@@ -306,7 +307,7 @@ def _announce(url: str, settings: Settings, keys: RootKeys) -> None:
     lines = [
         f"objstore serves {settings.data_dir} on {url} (region {settings.region})",
         *_device_lines(settings),
-        *(f"events go to {each.name}: {each.arn}" for each in settings.destinations),
+        *(f"events can go to {each.arn}" for each in settings.destinations if each.key != BRIDGE),
         "",
         *_key_lines(keys),
         "",

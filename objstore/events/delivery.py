@@ -79,6 +79,8 @@ class Delivery:
 
     def stop(self) -> None:
         """End: what was told is noted, and another process may take over.  Idempotent."""
+        if self._stop.is_set():
+            return
         self._stop.set()
         for thread in self._threads:
             # A target that hangs is not waited for: what it may have taken is told again.
