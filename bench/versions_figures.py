@@ -74,10 +74,12 @@ def in_turn(actions: Sequence[Callable[[], int]], rounds: int) -> list[Cost]:
         order = range(len(actions)) if number % 2 == 0 else reversed(range(len(actions)))
         for place in order:
             costs[place].append(measured(actions[place]))
-    return [
-        Cost(
-            statistics.median(cost.wall_us for cost in taken),
-            statistics.median(cost.cpu_us for cost in taken),
-        )
-        for taken in costs
-    ]
+    return [median_cost(taken) for taken in costs]
+
+
+def median_cost(taken: Sequence[Cost]) -> Cost:
+    """Elapsed and CPU, each the median."""
+    return Cost(
+        statistics.median(cost.wall_us for cost in taken),
+        statistics.median(cost.cpu_us for cost in taken),
+    )

@@ -126,9 +126,11 @@ EVENTS_A_PAGE = 512
 """Destinations of a server; events in one message to one of them, and read ahead of it."""
 
 EVENT_POLL_NS = 50_000_000
+EVENT_GATHER_NS = 20_000_000
 EVENT_SETTLE_NS = 200_000_000
-"""How often an empty queue is looked at, and after how long at most what was delivered is
-noted: after a kill, so much is delivered again."""
+"""How often an empty queue is looked at; how long events gather for the next message, where no
+more than one was full of them; and after how long at most what was delivered is noted: after a
+kill, so much is delivered again."""
 
 EVENT_FIRST_RETRY_NS = 500_000_000
 EVENT_MAX_RETRY_NS = 300 * 10**9
