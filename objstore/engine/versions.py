@@ -119,7 +119,7 @@ def seq_of_marker(
     if version_marker != NULL:
         if len(version_marker) == _ID_LENGTH and not _ID.fullmatch(version_marker):
             return None
-        return parse_version_id(version_marker)
+        return parse_version_id(version_marker) or None  # no record has the number 0
     row = txn.get(keys.current(bucket_id, key))
     if row is not None and _is_named(row, None):
         return unpack_head(row).version_seq
