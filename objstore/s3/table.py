@@ -26,6 +26,7 @@ from objstore.s3.operations import (
     post,
     put,
     rename,
+    settings,
     tagging,
     versioning,
 )
@@ -124,6 +125,7 @@ def _offered() -> list[Operation]:
         *_encryption(),
         *_cors(),
         *_defaults(),
+        *_settings(),
         *_notification(),
         *_object_lock(),
         # A browser's form upload, which the published model leaves out.
@@ -269,6 +271,20 @@ def _notification() -> list[Operation]:
     ]
 
 
+def _settings() -> list[Operation]:
+    return [
+        _row(name, method, "bucket", subresource, handler=handler)
+        for name, method, subresource, handler in (
+            ("GetBucketRequestPayment", "GET", "requestPayment", settings.get_payment),
+            ("PutBucketRequestPayment", "PUT", "requestPayment", settings.put_payment),
+            ("GetBucketAccelerateConfiguration", "GET", "accelerate", settings.get_acceleration),
+            ("PutBucketAccelerateConfiguration", "PUT", "accelerate", settings.put_acceleration),
+            ("GetBucketOwnershipControls", "GET", "ownershipControls", settings.get_ownership),
+            ("PutBucketOwnershipControls", "PUT", "ownershipControls", settings.put_ownership),
+        )
+    ]
+
+
 def _cors() -> list[Operation]:
     return [
         _row(f"{verb}BucketCors", method, "bucket", "cors", handler=handler)
@@ -294,9 +310,6 @@ def _encryption() -> list[Operation]:
 # Sub-resources of a bucket: name, and the methods with the operation each selects.
 _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
     "abac": {"GET": "GetBucketAbac", "PUT": "PutBucketAbac"},
-    "accelerate": {
-        "PUT": "PutBucketAccelerateConfiguration",
-    },
     "acl": {"PUT": "PutBucketAcl"},
     "lifecycle": {
         "PUT": "PutBucketLifecycleConfiguration",
@@ -317,7 +330,6 @@ _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
         "DELETE": "DeleteBucketMetadataTableConfiguration",
     },
     "ownershipControls": {
-        "PUT": "PutBucketOwnershipControls",
         "DELETE": "DeleteBucketOwnershipControls",
     },
     "policy": {
@@ -332,7 +344,6 @@ _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
         "PUT": "PutBucketReplication",
         "DELETE": "DeleteBucketReplication",
     },
-    "requestPayment": {"PUT": "PutBucketRequestPayment"},
     "session": {"GET": "CreateSession"},
     "website": {
         "PUT": "PutBucketWebsite",

@@ -214,6 +214,16 @@ def _settings() -> list[Bad]:
             "notification"),
         *(Bad(name, "GET", "/missing", 404, "NoSuchBucket", query)
           for query, name, _handler in OF_BUCKETS),
+        *(Bad(f"GetBucket{name}", "GET", "/missing", 404, "NoSuchBucket", query)
+          for name, query in (("RequestPayment", "requestPayment"),
+                              ("AccelerateConfiguration", "accelerate"),
+                              ("OwnershipControls", "ownershipControls"))),
+        *_documents("PutBucketRequestPayment", "/bucket", "requestPayment",
+                    "<RequestPaymentConfiguration><Payer/></RequestPaymentConfiguration>"),
+        *_documents("PutBucketAccelerateConfiguration", "/bucket", "accelerate",
+                    "<AccelerateConfiguration><Status/></AccelerateConfiguration>"),
+        *_documents("PutBucketOwnershipControls", "/bucket", "ownershipControls",
+                    "<OwnershipControls><Rule/><Rule/></OwnershipControls>"),
         Bad("GetObjectAcl", "GET", "/bucket/key", 400, "InvalidArgument", "acl&versionId=x"),
         Bad("DeleteBucketCors", "DELETE", "/missing", 404, "NoSuchBucket", "cors"),
         *_documents(

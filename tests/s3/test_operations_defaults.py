@@ -17,10 +17,7 @@ MISSING = {
     "website": "NoSuchWebsiteConfiguration",
 }
 ALWAYS = {
-    "accelerate": ("AccelerateConfiguration", "Status", None),
     "logging": ("BucketLoggingStatus", "LoggingEnabled", None),
-    "ownershipControls": ("OwnershipControls", "Rule/ObjectOwnership", "BucketOwnerEnforced"),
-    "requestPayment": ("RequestPaymentConfiguration", "Payer", "BucketOwner"),
 }
 
 

@@ -60,11 +60,6 @@ def get_object_acl(ctx: Context, request: Request, body: bytes) -> Response:
 
 # Sub-resource of a bucket, operation, and what answers its GET.
 OF_BUCKETS: Final[tuple[tuple[str, str, Handler], ...]] = (
-    (
-        "accelerate",
-        "GetBucketAccelerateConfiguration",
-        partial(_always, "AccelerateConfiguration", ""),
-    ),
     ("acl", "GetBucketAcl", get_bucket_acl),
     (
         "lifecycle",
@@ -72,15 +67,6 @@ OF_BUCKETS: Final[tuple[tuple[str, str, Handler], ...]] = (
         partial(_missing, "NoSuchLifecycleConfiguration"),
     ),
     ("logging", "GetBucketLogging", partial(_always, "BucketLoggingStatus", "")),
-    (
-        "ownershipControls",
-        "GetBucketOwnershipControls",
-        partial(
-            _always,
-            "OwnershipControls",
-            "<Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule>",
-        ),
-    ),
     ("policy", "GetBucketPolicy", partial(_missing, "NoSuchBucketPolicy")),
     ("policyStatus", "GetBucketPolicyStatus", partial(_missing, "NoSuchBucketPolicy")),
     (
@@ -92,11 +78,6 @@ OF_BUCKETS: Final[tuple[tuple[str, str, Handler], ...]] = (
         "replication",
         "GetBucketReplication",
         partial(_missing, "ReplicationConfigurationNotFoundError"),
-    ),
-    (
-        "requestPayment",
-        "GetBucketRequestPayment",
-        partial(_always, "RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
     ),
     ("website", "GetBucketWebsite", partial(_missing, "NoSuchWebsiteConfiguration")),
 )
