@@ -124,7 +124,14 @@ class Holding(SnapshotRows):
         except VolumeHeldError as error:
             raise VolumeHeldElsewhereError(volume_id) from error
         except (DeviceError, OSError) as error:
+            if self._is_deleted(volume_id):  # by another process, since its row was read
+                raise volume_not_found(volume_id) from error
             raise ServiceError("InternalError", f"Volume {volume_id}: {error}") from error
+
+    def _is_deleted(self, volume_id: str) -> bool:
+        with self._read() as (connection, _):
+            row, _latest = volume_rows(connection, volume_id)
+        return row is None or row["deleted_ns"] is not None
 
     def _keep(self, volume_id: str) -> str:
         """Hold a volume until `_unkeep`, whoever closes it meanwhile; returns the keeper."""

@@ -14,6 +14,7 @@ from blockdev.device import BlockDevice
 from blockdev.errors import DeviceClosedError
 from blockdev.model import GIB, SNAPSHOT_BLOCK_BYTES, BlockDeviceMapping, VolumeSpec
 from blockdev.region import snapshot_sets
+from blockdev.region.holding import Holding
 from blockdev.service import Region
 from tests.regions import RegionFactory, read, refused, running, volume
 
@@ -61,6 +62,25 @@ def test_a_snapshot_is_taken_by_the_holder(holder: Region, other: Region) -> Non
     assert other.wait_snapshot(snapshot.snapshot_id, WAIT_S).state == "completed"
     block = other.get_snapshot_block(snapshot.snapshot_id, 0)
     assert block.startswith(b"not flushed\0")
+
+
+def test_a_volume_that_is_deleted_while_a_snapshot_is_taken(
+    holder: Region, other: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at its row and that at its files another process has removed both."""
+    made = volume(holder)
+    put_together = Holding._open_live
+
+    def too_late(self: Holding, volume_id: str) -> object:
+        monkeypatch.undo()
+        other.delete_volume(volume_id)
+        return put_together(self, volume_id)
+
+    monkeypatch.setattr(Holding, "_open_live", too_late)
+    with refused("InvalidVolume.NotFound"):
+        holder.create_snapshot(made)
+    assert holder.describe_snapshots() == []
+    assert holder.check() == []
 
 
 def test_the_limit_of_pending_snapshots_is_told_across(region_factory: RegionFactory) -> None:
