@@ -113,6 +113,9 @@ MAX_FORM_FIELD_BYTES = 20 * KIB
 MAX_CORS_RULES = 100
 """Of a bucket, as in S3."""
 
+MAX_ROUTING_RULES = 50
+"""Of a bucket's website, as in S3."""
+
 MAX_CORS_AGE_S = 2**31 - 1
 
 MAX_NOTIFICATION_RULES = 100

@@ -36,6 +36,7 @@ from objstore.s3.http import CommitPlan, Context, Request, Response, WritePlan
 from objstore.s3.operation import Operation
 from objstore.s3.service import prepare, sent_headers
 from objstore.s3.store import BodyReader
+from objstore.s3.website import domains as websites_below
 
 LARGE_BYTES = 1 * MIB
 """Objects above this take more than one piece, and count as streams."""
@@ -263,6 +264,7 @@ def make_app(
     regions: Regions | None = None,
     key_service: LocalKeyService | None = None,
     destinations: frozenset[str] = frozenset(),
+    website_domains: tuple[str, ...] = (),
 ) -> ObjstoreApp:
     """An ASGI application that serves `store` (an open `ObjectStore`) over S3's protocol.
 
@@ -276,12 +278,15 @@ def make_app(
             caller's to close.  None answers none of these APIs.
         key_service: for KMS's API, likewise.
         destinations: of events, ``name:kind`` each, that buckets may be configured with.
+        website_domains: further hosts below which a label names the bucket of a website,
+            besides S3's own spelling below the base domains (``s3-website.localhost``).
     """
     config = config or ServerConfig()
     keys = StaticKeyStore(credentials) if isinstance(credentials, Iterable) else credentials
     authenticator = Authenticator(keys, store.clock, region=region, skew_s=config.clock_skew_s)
     ctx = Context(store, store.clock, authenticator, region, config, base_domains)
     ctx.destinations = destinations
+    ctx.website_domains = websites_below(base_domains, region, website_domains)
     request_ids = RequestIds(store.entropy)
     faces: dict[bytes, Face] = {}
     if regions is not None:

@@ -58,6 +58,7 @@ class Settings:
     region: str = "us-east-1"
     workers: int = 1
     base_domains: tuple[str, ...] = ("localhost",)
+    website_domains: tuple[str, ...] = ()
     access_log: bool = False
     config: ServerConfig = field(default_factory=ServerConfig)
     placement: Placement | None = None
@@ -227,6 +228,7 @@ def _serve_store(
         regions=regions,
         key_service=keys,
         destinations=delivery.names,
+        website_domains=settings.website_domains,
     )
     state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
     server = FrontServer(app, state, handoff=handoff, on_ready=ready, on_close=on_close)

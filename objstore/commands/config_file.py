@@ -22,6 +22,7 @@ OPTIONS: Final[Mapping[str, type]] = {
     "workers": int,
     "region": str,
     "domain": list,
+    "website_domain": list,
     "access_log": bool,
     "device": str,
     "credits": int,
@@ -46,7 +47,12 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="TOML with these options (data_dir, host, ..., access_log); the command line's win",
     )
-    parser.set_defaults(config_domains=(), config_event_destinations=(), serve_parser=parser)
+    parser.set_defaults(
+        config_domains=(),
+        config_website_domains=(),
+        config_event_destinations=(),
+        serve_parser=parser,
+    )
 
 
 def with_config(arguments: argparse.Namespace) -> bool:

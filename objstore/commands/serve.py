@@ -82,6 +82,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="host name below which a label names a bucket; may be given again (localhost)",
     )
     parser.add_argument(
+        "--website-domain",
+        action="append",
+        default=None,
+        metavar="NAME",
+        help="host name below which a label names the bucket of a website, besides "
+        "s3-website.DOMAIN and s3-website-REGION.DOMAIN; may be given again",
+    )
+    parser.add_argument(
         "--access-log",
         action=argparse.BooleanOptionalAction,
         default=False,
@@ -250,6 +258,9 @@ def _serve(
         region=arguments.region,
         workers=arguments.workers,
         base_domains=tuple(name.lower() for name in _domains(arguments)),
+        website_domains=tuple(
+            name.lower() for name in arguments.website_domain or arguments.config_website_domains
+        ),
         access_log=arguments.access_log,
         config=ServerConfig(),
         placement=placement,

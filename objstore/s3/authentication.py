@@ -7,19 +7,17 @@ from objstore.s3.errors import S3Error
 from objstore.s3.http import Context, Request
 
 
-def authenticate(ctx: Context, request: Request) -> None:
-    """Fill in `request.auth`.
+def authenticate(ctx: Context, request: Request) -> bool:
+    """Fill in `request.auth`; whether anybody signed.
 
     Raises:
         AuthError: the credentials do not hold.
-        S3Error: AccessDenied for a request without credentials; nothing is public yet.
     """
     result = ctx.authenticator.authenticate(
         request.method, request.raw_path, request.raw_query, request.headers
     )
     request.auth = result
-    if result.is_anonymous:
-        raise S3Error("AccessDenied")
+    return not result.is_anonymous
 
 
 def identity(request: Request) -> Identity:

@@ -123,6 +123,7 @@ ERRORS: dict[str, tuple[int, str]] = {
         "Your POST request fields preceding the upload file were too large.",
     ),
     "InvalidRange": (416, "The requested range is not satisfiable"),
+    "InvalidRedirectLocation": (400, "The website redirect location is not valid."),
     "InvalidRequest": (400, "Invalid Request"),
     "InvalidStorageClass": (400, "The storage class you specified is not valid"),
     "InvalidTag": (400, "The TagValue you have provided is invalid"),
@@ -130,6 +131,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "InvalidURI": (400, "Couldn't parse the specified URI."),
     "KeyTooLongError": (400, "Your key is too long"),
     "MalformedTrailerError": (400, "The request contained trailing data that was not well-formed"),
+    "MalformedPolicy": (400, "Policy has invalid syntax"),
     "MalformedXML": (
         400,
         "The XML you provided was not well-formed or did not validate against our published schema",
@@ -452,7 +454,7 @@ def to_response(ctx: Context, request: Request, error: BaseException) -> Respons
         return not_modified(error)
     mapped = from_exception(error, request)
     if mapped.status >= 500 and mapped.code != "NotImplemented":
-        _log(request, mapped, error)
+        log_defect(request, mapped, error)
     headers: Headers = list(mapped.headers)
     if request.method == "HEAD":
         return Response(mapped.status, [*headers, (b"content-length", b"0")])
@@ -536,7 +538,8 @@ def _invalid_part_extra(error: engine.InvalidPartError, request: Request) -> dic
     return extra
 
 
-def _log(request: Request, mapped: S3Error, error: BaseException) -> None:
+def log_defect(request: Request, mapped: S3Error, error: BaseException) -> None:
+    """An error of the server's own, with the id that the client was told."""
     known = isinstance(error, engine.StoreError | S3Error)
     log.error(
         "%s %s %s: %s (%s)",

@@ -16,6 +16,8 @@ from objstore.s3.object_lock import HEADERS as LOCK_HEADERS
 from objstore.s3.object_lock import wanted_lock
 from objstore.s3.tags import parse_tagging_header
 
+REDIRECT_HEADER = b"x-amz-website-redirect-location"
+MAX_REDIRECT_BYTES = 2048
 DEFAULT_CONTENT_TYPE = b"binary/octet-stream"
 
 # Stored with an object and given back with it, in this order.
@@ -26,6 +28,7 @@ STORED_HEADERS = (
     b"content-encoding",
     b"content-language",
     b"expires",
+    REDIRECT_HEADER,
 )
 METADATA_PREFIX = b"x-amz-meta-"
 
@@ -93,6 +96,8 @@ def stored_headers(request: Request) -> dict[str, str]:
         value = request.header(name)
         if value:
             found[name.decode("ascii")] = value
+    if REDIRECT_HEADER in request.header_map:
+        _check_redirect(request.header(REDIRECT_HEADER) or "")
     encoding = found.get("content-encoding")
     if encoding is not None and "aws-chunked" in encoding:
         # aws-chunked is how the body travelled, not a property of the object
@@ -102,6 +107,21 @@ def stored_headers(request: Request) -> dict[str, str]:
         if kept:
             found["content-encoding"] = ",".join(kept)
     return found
+
+
+def _check_redirect(location: str) -> None:
+    if not location.startswith(("/", "http://", "https://")):
+        raise S3Error(
+            "InvalidRedirectLocation",
+            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'."
+            if location
+            else "The website redirect location must be non-empty.",
+        )
+    if len(location.encode("utf-8", "surrogatepass")) > MAX_REDIRECT_BYTES:
+        raise S3Error(
+            "InvalidRedirectLocation",
+            f"The website redirect location must not exceed {MAX_REDIRECT_BYTES} bytes.",
+        )
 
 
 def user_metadata(request: Request) -> dict[str, str]:

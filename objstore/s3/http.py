@@ -190,6 +190,7 @@ class Context:
 
     `base_domains`: hosts below which a label names a bucket (``bucket.base``), lower-case
     and without port.  `host_id` goes out as ``x-amz-id-2``.
+    `website_domains`: likewise, hosts below which a label names the bucket of a website.
     `destinations`: of events, ``name:kind`` each, that this server delivers to.
     """
 
@@ -201,6 +202,7 @@ class Context:
     base_domains: tuple[str, ...] = ("localhost",)
     host_id: str = "objstore"
     destinations: frozenset[str] = frozenset()
+    website_domains: tuple[str, ...] = ()
 
     def common_headers(self, request: Request) -> Headers:
         """Headers of every response; the carrier adds Date and Connection."""

@@ -42,18 +42,21 @@ def decode(raw: bytes) -> str:
     return raw.decode("utf-8")
 
 
+def host_name(host: str) -> str:
+    """The name in a Host header, without its port; "" for an address."""
+    if host.startswith("["):  # an IPv6 literal
+        return ""
+    name = host.lower().partition(":")[0]
+    return "" if _IPV4.fullmatch(name) else name
+
+
 @lru_cache(maxsize=4096)
 def bucket_of_host(host: str, base_domains: tuple[str, ...]) -> str:
     """The bucket that a Host header names below one of the base domains; "" for path style.
 
     An IP address never names a bucket, and neither does a base domain itself.
     """
-    name = host.lower()
-    if name.startswith("["):  # an IPv6 literal
-        return ""
-    name = name.partition(":")[0]
-    if _IPV4.fullmatch(name):
-        return ""
+    name = host_name(host)
     for base in base_domains:
         if name.endswith("." + base):
             return name[: -len(base) - 1]

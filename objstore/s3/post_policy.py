@@ -33,6 +33,10 @@ class Policy:
     most_bytes: int | None = None
 
 
+NO_POLICY: Final = Policy(0, ())
+"""Of a form that nobody signed: it may say anything, if the bucket lets everybody write."""
+
+
 def parse(encoded: str) -> Policy:
     """A policy from base64 of JSON.
 

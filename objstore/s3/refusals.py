@@ -22,7 +22,6 @@ _NOT_OFFERED = frozenset(
         b"x-amz-object-lock-event-hold",
         b"x-amz-object-lock-event-hold-duration-days",
         b"x-amz-object-lock-event-hold-duration-years",
-        b"x-amz-website-redirect-location",
         b"x-amz-if-match-initiated-time",
     )
 )

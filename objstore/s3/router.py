@@ -42,6 +42,7 @@ HOISTABLE = frozenset(name for name in SUSPECT_HEADERS if name.startswith(b"x-am
     b"x-amz-checksum-mode",
     b"x-amz-checksum-type",
     b"x-amz-content-sha256",
+    b"x-amz-confirm-remove-self-bucket-access",
     b"x-amz-copy-source-if-match",
     b"x-amz-copy-source-if-modified-since",
     b"x-amz-copy-source-if-none-match",
@@ -70,6 +71,7 @@ HOISTABLE = frozenset(name for name in SUSPECT_HEADERS if name.startswith(b"x-am
     b"x-amz-tagging-directive",
     b"x-amz-trailer",
     b"x-amz-user-agent",
+    b"x-amz-website-redirect-location",
     *(
         b"x-amz-checksum-" + name
         for name in (

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from objstore.cause import asked_by
+from objstore.s3 import public_access
 from objstore.s3.authentication import authenticate, check_owner
 from objstore.s3.cors import ORIGIN, answer_headers
 from objstore.s3.encryption_checks import check_operation as check_encryption
 from objstore.s3.errors import S3Error
 from objstore.s3.http import Context, Headers, Request, Response
 from objstore.s3.operation import Operation
+from objstore.s3.operations.site import WEBSITE
 from objstore.s3.refusals import SUSPECT_HEADERS, check_headers
 from objstore.s3.router import route
 from objstore.s3.table import PREFLIGHT
+from objstore.s3.website import site_of
 
 
 def prepare(ctx: Context, request: Request) -> Operation:
@@ -23,12 +26,16 @@ def prepare(ctx: Context, request: Request) -> Operation:
     Raises:
         S3Error, AuthError, StoreError: for `errors.to_response`.
     """
+    site = site_of(ctx, request)
+    if site:
+        return _of_site(ctx, request, site)
     operation = route(ctx, request)
     if operation.kind != "read":
         asked_by(request.cause)
     if operation is PREFLIGHT or operation.kind == "form":
         return operation  # browsers sign neither: the one not at all, the other in its body
-    authenticate(ctx, request)
+    if not authenticate(ctx, request):
+        operation = public_access.admit(ctx, request, operation)
     if operation.handler is None:
         raise S3Error("NotImplemented", f"The operation {operation.name} is not implemented")
     if not request.header_map.keys().isdisjoint(SUSPECT_HEADERS):
@@ -37,6 +44,13 @@ def prepare(ctx: Context, request: Request) -> Operation:
             check_owner(ctx, request.bucket, request.header(b"x-amz-expected-bucket-owner"))
         check_encryption(ctx, operation.name, request)
     return operation
+
+
+def _of_site(ctx: Context, request: Request, bucket: str) -> Operation:
+    """A browser's request for a page, or its question whether a page may ask for that."""
+    request.bucket = bucket
+    request.operation = PREFLIGHT if request.method == "OPTIONS" else WEBSITE
+    return request.operation
 
 
 def sent_headers(ctx: Context, request: Request, response: Response) -> Headers:

@@ -24,11 +24,13 @@ from objstore.s3.operations import (
     notification,
     object_lock,
     post,
+    public_access,
     put,
     rename,
     settings,
     tagging,
     versioning,
+    website,
 )
 
 _LIST = ("delimiter", "encoding-type", "max-keys", "prefix")
@@ -122,11 +124,30 @@ def _offered() -> list[Operation]:
             handler=listing.list_objects_v2,
         ),
         *_tagging(),
-        *_encryption(),
-        *_cors(),
+        *_verbs(
+            "Encryption",
+            "encryption",
+            GET=bucket_encryption.get_encryption,
+            PUT=bucket_encryption.put_encryption,
+            DELETE=bucket_encryption.delete_encryption,
+        ),
+        *_verbs("Cors", "cors", GET=cors.get_cors, PUT=cors.put_cors, DELETE=cors.delete_cors),
+        *_verbs(
+            "Website",
+            "website",
+            GET=website.get_website,
+            PUT=website.put_website,
+            DELETE=website.delete_website,
+        ),
         *_defaults(),
         *_settings(),
-        *_notification(),
+        *_public_access(),
+        *_verbs(
+            "NotificationConfiguration",
+            "notification",
+            GET=notification.get_notification,
+            PUT=notification.put_notification,
+        ),
         *_object_lock(),
         # A browser's form upload, which the published model leaves out.
         _row("PostObject", "POST", "bucket", kind="form", handler=post.post_object),
@@ -255,22 +276,6 @@ def _defaults() -> list[Operation]:
     return [*rows, _row("GetObjectAcl", "GET", "object", "acl", params=of_version, handler=handler)]
 
 
-def _notification() -> list[Operation]:
-    return [
-        _row(
-            f"{verb}BucketNotificationConfiguration",
-            method,
-            "bucket",
-            "notification",
-            handler=handler,
-        )
-        for verb, method, handler in (
-            ("Get", "GET", notification.get_notification),
-            ("Put", "PUT", notification.put_notification),
-        )
-    ]
-
-
 def _settings() -> list[Operation]:
     return [
         _row(name, method, "bucket", subresource, handler=handler)
@@ -285,25 +290,26 @@ def _settings() -> list[Operation]:
     ]
 
 
-def _cors() -> list[Operation]:
+def _public_access() -> list[Operation]:
     return [
-        _row(f"{verb}BucketCors", method, "bucket", "cors", handler=handler)
-        for verb, method, handler in (
-            ("Get", "GET", cors.get_cors),
-            ("Put", "PUT", cors.put_cors),
-            ("Delete", "DELETE", cors.delete_cors),
+        _row(name, method, "bucket", subresource, handler=handler)
+        for name, method, subresource, handler in (
+            ("GetBucketPolicy", "GET", "policy", public_access.get_policy),
+            ("PutBucketPolicy", "PUT", "policy", public_access.put_policy),
+            ("DeleteBucketPolicy", "DELETE", "policy", public_access.delete_policy),
+            ("GetBucketPolicyStatus", "GET", "policyStatus", public_access.get_policy_status),
+            ("GetPublicAccessBlock", "GET", "publicAccessBlock", public_access.get_block),
+            ("PutPublicAccessBlock", "PUT", "publicAccessBlock", public_access.put_block),
+            ("DeletePublicAccessBlock", "DELETE", "publicAccessBlock", public_access.delete_block),
         )
     ]
 
 
-def _encryption() -> list[Operation]:
+def _verbs(name: str, subresource: str, **handlers: Callable[..., Any]) -> list[Operation]:
+    """Rows of a configuration of buckets: ``GET``, ``PUT`` and ``DELETE``."""
     return [
-        _row(f"{verb}BucketEncryption", method, "bucket", "encryption", handler=handler)
-        for verb, method, handler in (
-            ("Get", "GET", bucket_encryption.get_encryption),
-            ("Put", "PUT", bucket_encryption.put_encryption),
-            ("Delete", "DELETE", bucket_encryption.delete_encryption),
-        )
+        _row(f"{method.capitalize()}Bucket{name}", method, "bucket", subresource, handler=handler)
+        for method, handler in handlers.items()
     ]
 
 
@@ -332,23 +338,11 @@ _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
     "ownershipControls": {
         "DELETE": "DeleteBucketOwnershipControls",
     },
-    "policy": {
-        "PUT": "PutBucketPolicy",
-        "DELETE": "DeleteBucketPolicy",
-    },
-    "publicAccessBlock": {
-        "PUT": "PutPublicAccessBlock",
-        "DELETE": "DeletePublicAccessBlock",
-    },
     "replication": {
         "PUT": "PutBucketReplication",
         "DELETE": "DeleteBucketReplication",
     },
     "session": {"GET": "CreateSession"},
-    "website": {
-        "PUT": "PutBucketWebsite",
-        "DELETE": "DeleteBucketWebsite",
-    },
 }
 
 # Configurations of which a bucket has many, each with an id; GET without an id lists them.

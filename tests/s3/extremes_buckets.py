@@ -26,6 +26,71 @@ def _documents(operation: str, path: str, query: str, *bodies: str) -> list[Bad]
     ]
 
 
+def _website() -> list[Bad]:
+    def site(*inner: str) -> str:
+        return f"<WebsiteConfiguration>{''.join(inner)}</WebsiteConfiguration>"
+
+    def rule(inner: str) -> str:
+        return f"<RoutingRules><RoutingRule>{inner}</RoutingRule></RoutingRules>"
+
+    def on(status: str) -> str:
+        name = "HttpErrorCodeReturnedEquals"
+        return rule(f"<Condition><{name}>{status}</{name}></Condition>{target}")
+
+    def code(status: str) -> str:
+        return rule(f"<Redirect><HttpRedirectCode>{status}</HttpRedirectCode></Redirect>")
+
+    index = "<IndexDocument><Suffix>i</Suffix></IndexDocument>"
+    target = "<Redirect><HostName>h</HostName></Redirect>"
+    everything = "<RedirectAllRequestsTo><HostName>h</HostName></RedirectAllRequestsTo>"
+    malformed = (
+        site(),
+        site("<Other/>"),
+        site(index * 2),
+        site(index, "<RoutingRules/>"),
+        site(index, rule("")),
+        site(index, rule("<Redirect/>")),
+        site(index, "<ErrorDocument/>"),
+        site(index, rule("<Condition/>" + target)),
+        site("<RedirectAllRequestsTo/>"),
+    )
+    bad = (
+        (site(index, everything), "InvalidArgument"),
+        (site("<IndexDocument><Suffix/></IndexDocument>"), "InvalidArgument"),
+        (site(index, "<ErrorDocument><Key/></ErrorDocument>"), "InvalidArgument"),
+        (site(index, f"<ErrorDocument><Key>{'k' * 1025}</Key></ErrorDocument>"), "InvalidArgument"),
+        *((site(index, on(status)), "InvalidArgument") for status in ("", "200", "600", "4x4")),
+        *((site(index, code(status)), "InvalidArgument") for status in ("", "300", "400", "-301")),
+        (site(everything.replace(">h<", ">h/path<")), "InvalidArgument"),
+        (site(everything.replace(">h<", f">{'h' * 256}<")), "InvalidArgument"),
+        (site(everything.replace("</H", "\r\nX: y</H")), "InvalidArgument"),
+        (site(index, rule(target.replace("</R", "<Protocol>ftp</Protocol></R"))), "InvalidRequest"),
+        (
+            site(
+                index,
+                rule(
+                    "<Redirect><ReplaceKeyWith>a</ReplaceKeyWith><ReplaceKeyPrefixWith>b"
+                    "</ReplaceKeyPrefixWith></Redirect>"
+                ),
+            ),
+            "InvalidRequest",
+        ),
+        (
+            site(
+                index, rule(f"<Redirect><ReplaceKeyWith>{'k' * 1025}</ReplaceKeyWith></Redirect>")
+            ),
+            "InvalidArgument",
+        ),
+    )
+    return [
+        *_documents("PutBucketWebsite", "/bucket", "website", *malformed),
+        *(
+            Bad("PutBucketWebsite", "PUT", "/bucket", 400, error, "website", body)
+            for body, error in bad
+        ),
+    ]
+
+
 def _numbers(operation: str, path: str, query: str) -> list[Bad]:
     return [
         Bad(operation, "GET", path, 400, "InvalidArgument", query + number) for number in _NUMBERS
@@ -218,6 +283,29 @@ def _settings() -> list[Bad]:
           for name, query in (("RequestPayment", "requestPayment"),
                               ("AccelerateConfiguration", "accelerate"),
                               ("OwnershipControls", "ownershipControls"))),
+        *_website(),
+        *(
+            Bad("PutBucketPolicy", "PUT", "/bucket", 400, "MalformedPolicy", "policy", body)
+            for body in (
+                "", "{", "[]", "{}", '{"Statement": []}', '{"Statement": [[]]}',
+                '{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "s3:*", '
+                '"Resource": "arn:aws:s3:::other"}}',
+                '{"Statement": {"Effect": 1}}', '{"a":' * 10_000, " " * 30_000,
+            )
+        ),
+        *(Bad(name, method, "/missing", 404, "NoSuchBucket", query)
+          for name, method, query in (
+              ("GetBucketPolicy", "GET", "policy"), ("DeleteBucketPolicy", "DELETE", "policy"),
+              ("GetBucketPolicyStatus", "GET", "policyStatus"),
+              ("GetPublicAccessBlock", "GET", "publicAccessBlock"),
+              ("DeletePublicAccessBlock", "DELETE", "publicAccessBlock"),
+              ("GetBucketWebsite", "GET", "website"),
+              ("DeleteBucketWebsite", "DELETE", "website"))),
+        *_documents("PutPublicAccessBlock", "/bucket", "publicAccessBlock",
+                    "<PublicAccessBlockConfiguration><BlockPublicAcls/>"
+                    "</PublicAccessBlockConfiguration>",
+                    "<PublicAccessBlockConfiguration><Other>true</Other>"
+                    "</PublicAccessBlockConfiguration>"),
         *_documents("PutBucketRequestPayment", "/bucket", "requestPayment",
                     "<RequestPaymentConfiguration><Payer/></RequestPaymentConfiguration>"),
         *_documents("PutBucketAccelerateConfiguration", "/bucket", "accelerate",

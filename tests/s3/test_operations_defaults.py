@@ -10,11 +10,7 @@ __all__ = ["backend"]
 
 MISSING = {
     "lifecycle": "NoSuchLifecycleConfiguration",
-    "policy": "NoSuchBucketPolicy",
-    "policyStatus": "NoSuchBucketPolicy",
-    "publicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
     "replication": "ReplicationConfigurationNotFoundError",
-    "website": "NoSuchWebsiteConfiguration",
 }
 ALWAYS = {
     "logging": ("BucketLoggingStatus", "LoggingEnabled", None),
@@ -47,8 +43,6 @@ def test_what_every_bucket_has(s3: S3, name: str) -> None:
 
 @pytest.mark.parametrize("name", [*MISSING, *ALWAYS, "acl"])
 def test_none_of_it_can_be_changed(s3: S3, name: str) -> None:
-    if name == "policyStatus":
-        return
     body = b"<Any/>"
     reply = s3("PUT", "/bucket", body, query=name, headers={"content-md5": md5_header(body)})
     assert (reply.status, reply.code) == (501, "NotImplemented")

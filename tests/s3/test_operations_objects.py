@@ -576,7 +576,7 @@ def test_by_part_number(s3: S3, method: str) -> None:
         ({"x-amz-object-lock-mode": "GOVERNANCE"}, 400, "InvalidArgument"),
         ({"x-amz-object-lock-legal-hold": "ON"}, 400, "InvalidRequest"),
         ({"x-amz-object-lock-event-hold": "ON"}, 501, "NotImplemented"),
-        ({"x-amz-website-redirect-location": "/x"}, 501, "NotImplemented"),
+        ({"x-amz-website-redirect-location": "x"}, 400, "InvalidRedirectLocation"),
         ({"x-amz-write-offset-bytes": "x"}, 400, "InvalidArgument"),
         ({"x-amz-rename-source": "other"}, 501, "NotImplemented"),
     ],

@@ -272,7 +272,7 @@ def test_a_form_without_an_end(s3: S3) -> None:
         ({"content-type": "a\nb"}, 400, "InvalidArgument"),
         ({"x-amz-meta-a\x00b": "c"}, 400, "InvalidArgument"),
         ({"x-amz-server-side-encryption": "rot13"}, 400, "InvalidArgument"),
-        ({"x-amz-website-redirect-location": "/x"}, 501, "NotImplemented"),
+        ({"x-amz-website-redirect-location": "x"}, 400, "InvalidRedirectLocation"),
         ({"x-amz-write-offset-bytes": "x"}, 501, "NotImplemented"),
         ({"x-amz-write-offset-bytes": "0"}, 501, "NotImplemented"),
     ],

@@ -179,10 +179,14 @@ def test_signing_parameters_choose_nothing() -> None:
 def test_a_header_in_a_presigned_query_counts_as_a_header() -> None:
     s3 = S3()
     s3("PUT", "/bucket")
-    redirect = "X-Amz-Website-Redirect-Location=%2Fx&X-Amz-Signature=s"
-    refused = s3("PUT", "/bucket/key", b"", query=redirect)
+    hold = "X-Amz-Object-Lock-Event-Hold=ON&X-Amz-Signature=s"
+    refused = s3("PUT", "/bucket/key", b"", query=hold)
     assert refused.status == 501
-    assert refused.text("Header") == "x-amz-website-redirect-location"
+    assert refused.text("Header") == "x-amz-object-lock-event-hold"
+    redirect = "X-Amz-Website-Redirect-Location=%2Fx&X-Amz-Signature=s"
+    assert s3("PUT", "/bucket/moved", b"", query=redirect).status == 200
+    moved = s3("HEAD", "/bucket/moved")
+    assert moved.headers["x-amz-website-redirect-location"] == "/x"
     sealed = "X-Amz-Server-Side-Encryption=AES256&X-Amz-Signature=s"
     answer = s3("PUT", "/bucket/sealed", b"", query=sealed)
     assert answer.headers["x-amz-server-side-encryption"] == "AES256"
@@ -326,8 +330,10 @@ HONOURED = {
     "x-amz-tagging-directive",
     *(algorithm.header for algorithm in ALGORITHMS.values()),
     "x-amz-skip-destination-validation",
+    "x-amz-website-redirect-location",
 }
 WITHOUT_EFFECT = {
+    "x-amz-confirm-remove-self-bucket-access": "no policy can deny the owner anything",
     "x-amz-bucket-object-lock-token": "object lock comes to a bucket without asking anybody",
     "x-amz-mfa": "no bucket has MFA delete",
     "x-amz-object-annotation-directive": "no object has annotations",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import unquote_plus
@@ -47,6 +47,7 @@ from objstore.s3.errors import (
 )
 from objstore.s3.formats import iso_date
 from objstore.s3.headers import (
+    REDIRECT_HEADER,
     attributes,
     copy_source_range,
     read_conditions,
@@ -240,6 +241,7 @@ def _changes_something(request: Request, info: ObjectInfo) -> bool:
         _directive(request, b"x-amz-metadata-directive") == "REPLACE"
         or storage_class != info.attributes.storage_class
         or b"x-amz-checksum-algorithm" in request.header_map
+        or REDIRECT_HEADER in request.header_map
         or not request.header_map.keys().isdisjoint(encryption.HEADERS)
     )
 
@@ -278,7 +280,7 @@ def _attributes(request: Request, info: ObjectInfo) -> ObjectAttributes:
     replaces = _directive(request, b"x-amz-metadata-directive") == "REPLACE"
     replaces_tags = _directive(request, b"x-amz-tagging-directive") == "REPLACE"
     return ObjectAttributes(
-        headers=asked.headers if replaces else kept.headers,
+        headers=_headers(asked.headers, asked.headers if replaces else kept.headers),
         metadata=asked.metadata if replaces else kept.metadata,
         tags=asked.tags if replaces_tags else kept.tags,
         storage_class=asked.storage_class,
@@ -286,6 +288,13 @@ def _attributes(request: Request, info: ObjectInfo) -> ObjectAttributes:
         lock=asked.lock,
         encryption=asked.encryption,
     )
+
+
+def _headers(asked: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a copy: where a website sends a browser is no part of what is copied."""
+    name = REDIRECT_HEADER.decode("ascii")
+    found = {each: value for each, value in others.items() if each != name}
+    return found | {name: asked[name]} if name in asked else found
 
 
 def _checksums(

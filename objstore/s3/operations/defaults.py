@@ -1,7 +1,7 @@
 """Settings of buckets that nobody can change here: what is the case, as S3 tells it.
 
 Tools ask for all of them before they do anything; an answer of 501 would stop them, and these
-are true: no bucket has a policy, and every one belongs to its owner alone.
+are true: every bucket belongs to its owner alone.
 """
 
 from __future__ import annotations
@@ -67,17 +67,9 @@ OF_BUCKETS: Final[tuple[tuple[str, str, Handler], ...]] = (
         partial(_missing, "NoSuchLifecycleConfiguration"),
     ),
     ("logging", "GetBucketLogging", partial(_always, "BucketLoggingStatus", "")),
-    ("policy", "GetBucketPolicy", partial(_missing, "NoSuchBucketPolicy")),
-    ("policyStatus", "GetBucketPolicyStatus", partial(_missing, "NoSuchBucketPolicy")),
-    (
-        "publicAccessBlock",
-        "GetPublicAccessBlock",
-        partial(_missing, "NoSuchPublicAccessBlockConfiguration"),
-    ),
     (
         "replication",
         "GetBucketReplication",
         partial(_missing, "ReplicationConfigurationNotFoundError"),
     ),
-    ("website", "GetBucketWebsite", partial(_missing, "NoSuchWebsiteConfiguration")),
 )

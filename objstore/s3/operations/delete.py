@@ -13,6 +13,7 @@ from objstore.s3.authentication import identity
 from objstore.s3.errors import ERRORS, S3Error, from_exception
 from objstore.s3.headers import delete_conditions
 from objstore.s3.http import CommitPlan, Context, Headers, Request, Response
+from objstore.s3.public_access import owner_of_new
 
 _IF_MODIFIED = b"x-amz-if-match-last-modified-time"
 _IF_SIZE = b"x-amz-if-match-size"
@@ -31,7 +32,7 @@ def delete_object(ctx: Context, request: Request) -> CommitPlan:
         request.header(_IF_SIZE),
         (_IF_MODIFIED.decode("ascii"), _IF_SIZE.decode("ascii")),
     )
-    owner = identity(request).id
+    owner = owner_of_new(ctx, request)
     bypass = _bypasses_governance(request)
     return CommitPlan(
         lambda done, hold: ctx.store.submit_delete(

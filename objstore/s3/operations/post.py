@@ -14,7 +14,7 @@ import msgspec
 
 from objstore.config import MAX_KEY_BYTES, MAX_PUT_BYTES, MAX_TAGS
 from objstore.model import ObjectInfo
-from objstore.s3 import post_policy, xml
+from objstore.s3 import post_policy, public_access, xml
 from objstore.s3.encryption_checks import check_operation as check_encryption
 from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument, key_too_long
 from objstore.s3.form import Form
@@ -22,6 +22,7 @@ from objstore.s3.headers import STORED_HEADERS
 from objstore.s3.http import Context, Headers, Request, Response, WritePlan
 from objstore.s3.operation import Operation
 from objstore.s3.operations.put import plan_of, written_headers
+from objstore.s3.post_policy import NO_POLICY, Policy
 from objstore.s3.refusals import WRITE_OFFSET, check_headers
 from objstore.s3.tags import tags_from_xml
 
@@ -40,12 +41,13 @@ def post_object(ctx: Context, request: Request, form: Form) -> WritePlan:
     """What to do with the file of a form whose fields have come."""
     fields = form.fields
     request.auth = ctx.authenticator.authenticate_form(fields)
-    if request.auth.is_anonymous:
-        raise S3Error("AccessDenied")
-    policy = post_policy.parse(fields["policy"])
-    post_policy.check(policy, fields, request.bucket, ctx.clock.now_ns() // 1_000_000)
+    policy = _policy(ctx, request, fields)
     request.key = _key(form)
     put = _as_put(request, fields)
+    if request.auth.is_anonymous:
+        public_access.check(ctx, put, (public_access.PUT,))
+        if "tagging" in fields:
+            public_access.check(ctx, put, ("s3:PutObjectTagging",))
     if WRITE_OFFSET in put.header_map:  # a form makes objects, and changes none
         raise header_not_implemented(WRITE_OFFSET.decode("ascii"))
     check_headers(_PUT, put)
@@ -61,6 +63,15 @@ def post_object(ctx: Context, request: Request, form: Form) -> WritePlan:
         least_bytes=policy.least_bytes or 0,
         max_bytes=min(most_bytes, MAX_PUT_BYTES),
     )
+
+
+def _policy(ctx: Context, request: Request, fields: dict[str, str]) -> Policy:
+    """The policy that a form keeps to; one that nobody signed needs none."""
+    if "policy" not in fields:  # there is one where somebody signed
+        return NO_POLICY
+    policy = post_policy.parse(fields["policy"])
+    post_policy.check(policy, fields, request.bucket, ctx.clock.now_ns() // 1_000_000)
+    return policy
 
 
 def _key(form: Form) -> str:

@@ -12,12 +12,12 @@ from objstore.errors import NoSuchSettingError
 from objstore.s3 import xml
 from objstore.s3.errors import S3Error, invalid_request, not_implemented
 from objstore.s3.http import Context, Request, Response
+from objstore.s3.public_access import PAYER, REQUESTER
 
-PAYER: Final = "request-payment"
 ACCELERATION: Final = "acceleration"
-"""The bucket's settings: the text of the one element."""
+"""The bucket's setting, as `PAYER`: the text of the one element."""
 
-BUCKET_OWNER, REQUESTER = "BucketOwner", "Requester"
+BUCKET_OWNER = "BucketOwner"
 ENABLED, SUSPENDED = "Enabled", "Suspended"
 OWNER_ENFORCED = "BucketOwnerEnforced"
 _OTHER_OWNERS = ("ObjectWriter", "BucketOwnerPreferred")
@@ -37,10 +37,10 @@ def get_payment(ctx: Context, request: Request, body: bytes) -> Response:
 def put_payment(ctx: Context, request: Request, body: bytes) -> Response:
     """PutBucketRequestPayment: the owner's own requests, which are all there are, go on as ever.
 
-    In a bucket whose requesters pay, whoever else comes must say so (x-amz-request-payer).
+    A bucket whose requesters pay is nobody's who signs nothing, whatever its policy says.
     """
     ctx.store.head_bucket(request.bucket)
-    payer = _only_value(body, _PAYMENT, "Payer", (BUCKET_OWNER, REQUESTER))
+    payer = _only_value(body, _PAYMENT, "Payer", (BUCKET_OWNER, REQUESTER.decode("ascii")))
     value = None if payer == BUCKET_OWNER else payer.encode("ascii")
     ctx.store.set_bucket_setting(request.bucket, PAYER, value)
     return Response(200, list(_DONE))

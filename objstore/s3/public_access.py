@@ -1,0 +1,179 @@
+"""What somebody may do who signs nothing: what the bucket's policy allows everybody.
+
+Two things have to say so: the policy, and the bucket's public access block, which a new
+bucket has whole, as in S3 since April 2023.  Until there are several accounts, whoever signs
+owns everything, and is asked nothing of this.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from objstore.auth import policy
+from objstore.auth.policy import Policy
+from objstore.errors import NoSuchKeyError, NoSuchSettingError, NoSuchVersionError
+from objstore.s3.errors import S3Error
+from objstore.s3.http import Context, Request, Response
+from objstore.s3.operation import Operation
+
+POLICY: Final = "policy"
+BLOCK: Final = "public-access-block"
+"""The bucket's settings: the policy's document as it was put, and `encode_block`'s."""
+
+PAYER: Final = "request-payment"
+REQUESTER: Final = b"Requester"
+"""Who pays for requests; where this setting is not there, the owner does."""
+
+BLOCKS: Final = (
+    "BlockPublicAcls",
+    "IgnorePublicAcls",
+    "BlockPublicPolicy",
+    "RestrictPublicBuckets",
+)
+BLOCK_POLICY, RESTRICT = BLOCKS[2:]
+
+NO_POLICY: Final = Policy(())
+
+LIST: Final = "s3:ListBucket"
+GET: Final = "s3:GetObject"
+PUT: Final = "s3:PutObject"
+
+# What everybody can be allowed at all.  Settings of buckets and uploads in parts are for those
+# who sign: S3 starts no such upload for anybody else, and settings are the owner's.
+_ACTIONS: Final = {
+    "HeadBucket": (LIST,),
+    "ListObjects": (LIST,),
+    "ListObjectsV2": (LIST,),
+    "ListObjectVersions": ("s3:ListBucketVersions",),
+    "GetBucketLocation": ("s3:GetBucketLocation",),
+    "GetObject": (GET,),
+    "HeadObject": (GET,),
+    "GetObjectAttributes": (GET, "s3:GetObjectAttributes"),
+    "GetObjectTagging": ("s3:GetObjectTagging",),
+    "PutObject": (PUT,),
+    "DeleteObject": ("s3:DeleteObject",),
+}
+_OF_VERSIONS: Final = {
+    GET: "s3:GetObjectVersion",
+    "s3:GetObjectAttributes": "s3:GetObjectVersionAttributes",
+    "s3:GetObjectTagging": "s3:GetObjectVersionTagging",
+    "s3:DeleteObject": "s3:DeleteObjectVersion",
+}
+# What a header asks for besides.
+_OF_HEADERS: Final = {
+    b"x-amz-tagging": "s3:PutObjectTagging",
+    b"x-amz-object-lock-mode": "s3:PutObjectRetention",
+    b"x-amz-object-lock-retain-until-date": "s3:PutObjectRetention",
+    b"x-amz-object-lock-legal-hold": "s3:PutObjectLegalHold",
+    b"x-amz-bypass-governance-retention": "s3:BypassGovernanceRetention",
+}
+
+
+NO_BLOCK: Final = b"none"
+"""The setting of a bucket whose block was deleted."""
+
+
+def encode_block(blocks: frozenset[str]) -> bytes:
+    """A public access block, as the bucket's setting: the names of what is blocked."""
+    return " ".join(name for name in BLOCKS if name in blocks).encode("ascii")
+
+
+def block_of(ctx: Context, bucket: str) -> frozenset[str]:
+    """What is blocked; everything where nobody said anything.
+
+    Raises:
+        NoSuchBucketError: there is no such bucket.
+    """
+    try:
+        return frozenset(ctx.store.bucket_setting(bucket, BLOCK).decode("ascii").split())
+    except NoSuchSettingError:
+        return frozenset(BLOCKS)
+
+
+def policy_of(ctx: Context, bucket: str) -> Policy:
+    """What a bucket allows everybody, the block considered.
+
+    Raises:
+        NoSuchBucketError: there is no such bucket.
+    """
+    try:
+        document = ctx.store.bucket_setting(bucket, POLICY)
+    except NoSuchSettingError:
+        return NO_POLICY
+    return NO_POLICY if RESTRICT in block_of(ctx, bucket) else policy.parse(document, bucket)
+
+
+def may_all(ctx: Context, bucket: str, action: str, key: str = "") -> bool:
+    """Whether everybody may do something with a bucket, or with an object of it."""
+    return policy_of(ctx, bucket).allows_everybody(action, policy.arn(bucket, key))
+
+
+def admit(ctx: Context, request: Request, operation: Operation) -> Operation:
+    """The operation for somebody who signed nothing, if that is allowed everybody.
+
+    Raises:
+        S3Error: AccessDenied.
+        NoSuchBucketError: there is no such bucket, which S3 tells everybody.
+    """
+    actions = _ACTIONS.get(operation.name)
+    if actions is None:
+        raise S3Error("AccessDenied")
+    check(ctx, request, actions)
+    if operation.kind in ("commit", "write"):
+        return operation
+    return replace(operation, handler=partial(_concealing, operation.handler))
+
+
+def reading(handler: Callable[..., Response], ctx: Context, request: Request) -> Response:
+    """What answers a read of an object that everybody may read.
+
+    Raises:
+        S3Error: AccessDenied.
+    """
+    check(ctx, request, (GET,))
+    response: Response = _concealing(handler, ctx, request)
+    return response
+
+
+def check(ctx: Context, request: Request, actions: tuple[str, ...]) -> None:
+    """Raises AccessDenied unless everybody may do all of it, and what headers ask besides."""
+    if request.query_value("versionId") is not None:
+        actions = tuple(_OF_VERSIONS.get(action, action) for action in actions)
+    besides = {needed for name, needed in _OF_HEADERS.items() if name in request.header_map}
+    allowed = policy_of(ctx, request.bucket)
+    resource = policy.arn(request.bucket, request.key)
+    if not all(allowed.allows_everybody(each, resource) for each in (*actions, *besides)):
+        raise S3Error("AccessDenied")
+    if _requester_pays(ctx, request.bucket):  # and nobody is there to pay
+        raise S3Error("AccessDenied")
+
+
+def _requester_pays(ctx: Context, bucket: str) -> bool:
+    try:
+        return ctx.store.bucket_setting(bucket, PAYER) == REQUESTER
+    except NoSuchSettingError:
+        return False
+
+
+def owner_of_new(ctx: Context, request: Request) -> str:
+    """Whose an object is that a request makes: what nobody signed is the bucket owner's."""
+    if request.auth is None:
+        raise S3Error("AccessDenied")
+    if request.auth.is_anonymous:
+        return ctx.store.head_bucket(request.bucket).owner
+    return request.auth.identity.id
+
+
+def _concealing(handler: Any, ctx: Context, request: Request, *arguments: Any) -> Any:
+    """Who may not list is not told that there is no such key, but that it is denied."""
+    try:
+        return handler(ctx, request, *arguments)
+    except (NoSuchKeyError, NoSuchVersionError):
+        if not may_all(ctx, request.bucket, LIST):
+            raise S3Error("AccessDenied") from None
+        raise
