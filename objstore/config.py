@@ -121,6 +121,21 @@ MAX_CORS_AGE_S = 2**31 - 1
 MAX_NOTIFICATION_RULES = 100
 """Of a bucket, as in S3."""
 
+# Access logs of buckets.
+
+ACCESS_LOG_TURN_NS = 1_000_000_000
+"""How often the lines of access logs go to a file, and after how long at most every process of
+a store knows of a bucket that wants them: a kill loses so much."""
+
+ACCESS_LOG_INTERVAL_S = 60
+"""How long lines gather for an object, unless the server is told otherwise."""
+
+ACCESS_LOG_OBJECT_BYTES = 16 * MIB
+ACCESS_LOG_WAITING_ENTRIES = 100_000
+ACCESS_LOG_WAITING_BYTES = 256 * MIB
+"""At which size lines become an object earlier; how many wait for a file, and how many bytes of
+them for a bucket that takes none. What is beyond is dropped, and counted in the log."""
+
 # Delivery of events.
 
 MAX_DESTINATIONS = 64

@@ -16,8 +16,10 @@ from contextvars import copy_context
 from typing import Any, cast
 
 from starlette.applications import Starlette
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from objstore.access_logs import AccessLogs
+from objstore.access_logs.record import Note
 from objstore.asgi import health
 from objstore.asgi.body import Bodies, WritableStore, own_exchange
 from objstore.asgi.exchange import ClientDisconnectedError
@@ -31,6 +33,7 @@ from objstore.aws.regions import Regions
 from objstore.config import MIB, ServerConfig
 from objstore.errors import StorePoisonedError
 from objstore.kms.service import LocalKeyService
+from objstore.s3.access_log import note_answer
 from objstore.s3.errors import to_response
 from objstore.s3.http import CommitPlan, Context, Request, Response, WritePlan
 from objstore.s3.operation import Operation
@@ -86,6 +89,8 @@ class S3Endpoint:
         """One request."""
         ctx = self._ctx
         request = self._request(scope)
+        if ctx.access_logs is not None and ctx.access_logs.is_active:
+            request.note = Note(ctx.clock.monotonic_ns())
         try:
             operation = prepare(ctx, request)
             if operation.kind == "read":
@@ -96,6 +101,9 @@ class S3Endpoint:
             return
         except Exception as error:
             response = self._failure(request, error)
+        if request.note is not None:
+            await self._answer_noted(scope, request, response, send)
+            return
         body = response.body
         if not isinstance(body, bytes):
             await self._stream(request, response, body, send)
@@ -107,6 +115,31 @@ class S3Endpoint:
             return
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def _answer_noted(
+        self, scope: Scope, request: Request, response: Response, send: Send
+    ) -> None:
+        """Answer, and tell the access log what went out, where that was not all of it, too."""
+        ctx, note, body = self._ctx, request.note, response.body
+        assert note is not None
+        note.answered_ns = ctx.clock.monotonic_ns()
+        exchange = own_exchange(send)
+        if exchange is not None:
+            note.received_ns = exchange.received_ns
+        counted = Counted(send)
+        try:
+            if isinstance(body, bytes):
+                headers = sent_headers(ctx, request, response)
+                start = {"type": "http.response.start", "status": response.status}
+                await counted({**start, "headers": headers})
+                await counted({"type": "http.response.body", "body": body})
+            else:
+                request.note_size(body.info.size_bytes)
+                await self._stream(request, response, body, counted)
+        finally:
+            ended_ns = ctx.clock.monotonic_ns()
+            version = scope["http_version"]
+            note_answer(ctx, request, version, counted.status, counted.sent_bytes, ended_ns)
 
     def _request(self, scope: Scope) -> Request:
         client = scope.get("client")
@@ -136,6 +169,7 @@ class S3Endpoint:
         if operation.kind == "write":
             plan: WritePlan = handler(self._ctx, request)
             info = await self._bodies.store(request, plan, receive)
+            request.note_size(info.size_bytes)
             return plan.respond(info)
         if operation.kind == "form":
             return await self._bodies.store_form(
@@ -194,6 +228,22 @@ class S3Endpoint:
         finally:
             self._bodies.streams -= is_large
             reader.close()
+
+
+class Counted:
+    """Passes an answer on, and counts what of it went out."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+        self.sent_bytes = 0
+
+    async def __call__(self, message: Message) -> None:
+        await self._send(message)
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        else:
+            self.sent_bytes += len(message.get("body", b""))
 
 
 async def _in_thread(threads: ThreadPoolExecutor | None, call: Any, *arguments: Any) -> Any:
@@ -265,6 +315,7 @@ def make_app(
     key_service: LocalKeyService | None = None,
     destinations: frozenset[str] = frozenset(),
     website_domains: tuple[str, ...] = (),
+    access_logs: AccessLogs | None = None,
 ) -> ObjstoreApp:
     """An ASGI application that serves `store` (an open `ObjectStore`) over S3's protocol.
 
@@ -280,12 +331,15 @@ def make_app(
         destinations: of events, ``name:kind`` each, that buckets may be configured with.
         website_domains: further hosts below which a label names the bucket of a website,
             besides S3's own spelling below the base domains (``s3-website.localhost``).
+        access_logs: what delivers those of buckets, started and stopped by the caller; where
+            there is none, buckets cannot be configured to have any.
     """
     config = config or ServerConfig()
     keys = StaticKeyStore(credentials) if isinstance(credentials, Iterable) else credentials
     authenticator = Authenticator(keys, store.clock, region=region, skew_s=config.clock_skew_s)
     ctx = Context(store, store.clock, authenticator, region, config, base_domains)
     ctx.destinations = destinations
+    ctx.access_logs = access_logs
     ctx.website_domains = websites_below(base_domains, region, website_domains)
     request_ids = RequestIds(store.entropy)
     faces: dict[bytes, Face] = {}

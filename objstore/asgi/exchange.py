@@ -67,6 +67,7 @@ class Exchange:
         "keep_alive",
         "length_left",
         "protocol",
+        "received_ns",
         "response_complete",
         "response_started",
         "scope",
@@ -101,6 +102,7 @@ class Exchange:
         self.target: memoryview | None = None
         self.task: asyncio.Task[None] | None = None
 
+        self.received_ns = 0
         self.head: bytes | None = None
         self.response_started = False
         self.response_complete = False
@@ -122,6 +124,7 @@ class Exchange:
     def finish_body(self) -> None:
         """The request's body has arrived whole."""
         self.body_complete = True
+        self.received_ns = self.protocol.server_state.clock.monotonic_ns()
         self.wake()
 
     def disconnect(self) -> None:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from blockdev import DeviceError
 from blockdev.clock import SystemClock
 from blockdev.model import ServiceError
+from objstore.access_logs import AccessLogs
 from objstore.asgi import process
 from objstore.asgi.server import FrontServer
 from objstore.asgi.state import FrontState
 from objstore.asgi.workers import EXIT_NOT_STARTED, EXIT_POISONED, READY, Supervisor
 from objstore.aws.regions import Regions, UnknownRegionError
-from objstore.config import ServerConfig
+from objstore.config import ACCESS_LOG_INTERVAL_S, ServerConfig
 from objstore.entropy import SystemEntropy
 from objstore.errors import BucketExistsError, StoreError
 from objstore.events import Delivery, Destination
@@ -48,6 +49,7 @@ class Settings:
     `placement`: the store's device; None for the one that it is on, or its own file.
     `snapshot_bucket`: where the regions keep the blocks of snapshots; empty for files.
     `root_key_file`: of the key service; None for the folder of its keys.
+    `bucket_log_interval_s`: how long lines of buckets' access logs gather for an object.
     `destinations`: of events; `tokens`: of webhooks, by their names.
     `credits`: what the burst bucket of its volume is to hold, instead of what it has.
     """
@@ -65,6 +67,7 @@ class Settings:
     credits: float | None = None
     snapshot_bucket: str = ""
     root_key_file: Path | None = None
+    bucket_log_interval_s: float = ACCESS_LOG_INTERVAL_S
     destinations: tuple[Destination, ...] = ()
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -218,6 +221,12 @@ def _serve_store(
         on_ready()
 
     delivery = Delivery(store, settings.data_dir, settings.destinations, tokens=settings.tokens)
+    logs = AccessLogs(
+        store,
+        settings.data_dir,
+        region=settings.region,
+        interval_s=settings.bucket_log_interval_s,
+    )
     app = make_app(
         store,
         [root_credentials(settings.access_key, settings.secret_key)],
@@ -229,10 +238,11 @@ def _serve_store(
         key_service=keys,
         destinations=delivery.names,
         website_domains=settings.website_domains,
+        access_logs=logs,
     )
     state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
     server = FrontServer(app, state, handoff=handoff, on_ready=ready, on_close=on_close)
-    with delivery:
+    with delivery, logs:
         server.run([listener] if listener is not None else [])
     if is_poisoned:
         return EXIT_POISONED

@@ -31,9 +31,10 @@ from uvicorn.config import Config
 from objstore.asgi.exchange import CONTINUE, Exchange
 from objstore.asgi.head import HeadProtocol, Phase
 from objstore.asgi.sink import BodySink
-from objstore.asgi.state import FrontState, redacted
+from objstore.asgi.state import FrontState
 from objstore.asgi.wire import unacknowledged_bytes
 from objstore.config import UNPARSED_BODY_BYTES
+from objstore.s3.access_log import redacted
 from objstore.s3.errors import S3Error, header_not_implemented
 
 logger = logging.getLogger("objstore.http")

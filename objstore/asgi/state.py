@@ -11,7 +11,6 @@ import itertools
 import logging
 from email.utils import formatdate
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
 
 from uvicorn.server import ServerState
 
@@ -29,32 +28,6 @@ TICK_S = 0.1
 """Seconds between two ticks of uvicorn's main loop, which calls `FrontState.tick`."""
 
 access_logger = logging.getLogger("objstore.access")
-
-
-_SECRET_PARAMETERS = frozenset(
-    (
-        b"x-amz-signature",
-        b"x-amz-credential",
-        b"x-amz-security-token",
-        b"signature",
-        b"awsaccesskeyid",
-        b"presignedurl",
-        b"x-amz-server-side-encryption-customer-key",
-        b"x-amz-copy-source-server-side-encryption-customer-key",
-    )
-)
-"""What makes a presigned URL work, in both versions, and the keys of customers: whoever reads a
-log shall not have it."""
-
-
-def redacted(query: bytes) -> bytes:
-    """A query without what signs it and without keys, for the log."""
-    pairs = query.split(b"&")
-    for number, pair in enumerate(pairs):
-        name, equals, _ = pair.partition(b"=")
-        if equals and unquote_to_bytes(name).lower() in _SECRET_PARAMETERS:
-            pairs[number] = name + b"=REDACTED"
-    return b"&".join(pairs)
 
 
 class RequestIds:

@@ -24,6 +24,7 @@ OPTIONS: Final[Mapping[str, type]] = {
     "domain": list,
     "website_domain": list,
     "access_log": bool,
+    "bucket_log_interval": int,
     "device": str,
     "credits": int,
     "snapshot_bucket": str,

@@ -22,7 +22,7 @@ from objstore.commands.credentials import (
     root_keys,
 )
 from objstore.commands.keys import ROOT_KEY_VARIABLE, root_key_path
-from objstore.config import ServerConfig
+from objstore.config import ACCESS_LOG_INTERVAL_S, ServerConfig
 from objstore.engine.notifications import BRIDGE
 from objstore.entropy import SystemEntropy
 from objstore.events.destinations import FORMS as FORMS_OF_DESTINATIONS
@@ -96,6 +96,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="print a line for each request",
     )
     parser.add_argument(
+        "--bucket-log-interval",
+        type=_interval,
+        default=ACCESS_LOG_INTERVAL_S,
+        metavar="SECONDS",
+        help="how long lines of a bucket's access log gather before they are delivered "
+        f"({ACCESS_LOG_INTERVAL_S})",
+    )
+    parser.add_argument(
         "--device",
         metavar="SPEC",
         help=f"what a new store is put on ({FORMS}); later starts find it there (file)",
@@ -166,6 +174,10 @@ def _number(what: str, text: str, least: int, most: int) -> int:
 
 def _credits(text: str) -> int:
     return _number("a credit balance", text, 0, 10**15)
+
+
+def _interval(text: str) -> int:
+    return _number("a number of seconds", text, 1, 86_400)
 
 
 def _region(text: str) -> str:
@@ -262,6 +274,7 @@ def _serve(
             name.lower() for name in arguments.website_domain or arguments.config_website_domains
         ),
         access_log=arguments.access_log,
+        bucket_log_interval_s=arguments.bucket_log_interval,
         config=ServerConfig(),
         placement=placement,
         credits=arguments.credits,

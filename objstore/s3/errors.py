@@ -145,6 +145,11 @@ ERRORS: dict[str, tuple[int, str]] = {
     "MissingContentLength": (411, "You must provide the Content-Length HTTP header."),
     "MissingRequestBodyError": (400, "Request Body is empty"),
     "MissingSecurityHeader": (400, "Your request was missing a required header"),
+    "InvalidTargetBucketForLogging": (
+        400,
+        "The target bucket for logging does not exist, is not owned by you, or does not have the "
+        "appropriate grants for the log-delivery group.",
+    ),
     "KMS.DisabledException": (400, "The key is disabled."),
     "KMS.KMSInvalidStateException": (400, "The key's state does not allow this."),
     "KMS.NotFoundException": (400, "There is no such key."),
@@ -455,6 +460,8 @@ def to_response(ctx: Context, request: Request, error: BaseException) -> Respons
     mapped = from_exception(error, request)
     if mapped.status >= 500 and mapped.code != "NotImplemented":
         log_defect(request, mapped, error)
+    if request.note is not None:
+        request.note.error_code = mapped.code
     headers: Headers = list(mapped.headers)
     if request.method == "HEAD":
         return Response(mapped.status, [*headers, (b"content-length", b"0")])

@@ -39,6 +39,8 @@ from objstore.model import (
 )
 
 if TYPE_CHECKING:
+    from objstore.access_logs.delivery import AccessLogs
+    from objstore.access_logs.record import Note
     from objstore.auth.authenticator import Authenticator, AuthResult
     from objstore.s3.digests import BodyDigests
     from objstore.s3.operation import Operation
@@ -71,6 +73,8 @@ class Request:
     query: list[tuple[str, str]] = field(default_factory=list, repr=False)
     # Headers that a presigned URL carries in its query; `header_map` has them as well.
     hoisted: Headers = field(default_factory=list, repr=False)
+    # What the access log is told, where the server keeps one.
+    note: Note | None = None
     # What objstore.auth found: identity and kind of payload.
     auth: AuthResult | None = None
     # A header given twice keeps its first value here; `headers` has both.
@@ -89,6 +93,11 @@ class Request:
             return value.decode("utf-8")
         except UnicodeDecodeError:
             return value.decode("latin-1")
+
+    def note_size(self, size_bytes: int) -> None:
+        """Tell the access log of the size of the object in question."""
+        if self.note is not None:
+            self.note.size_bytes = size_bytes
 
     def cause(self) -> Cause:
         """What the events of what this request does tell of it."""
@@ -192,6 +201,7 @@ class Context:
     and without port.  `host_id` goes out as ``x-amz-id-2``.
     `website_domains`: likewise, hosts below which a label names the bucket of a website.
     `destinations`: of events, ``name:kind`` each, that this server delivers to.
+    `access_logs`: what delivers those of buckets; None where nothing does.
     """
 
     store: Store
@@ -203,6 +213,7 @@ class Context:
     host_id: str = "objstore"
     destinations: frozenset[str] = frozenset()
     website_domains: tuple[str, ...] = ()
+    access_logs: AccessLogs | None = None
 
     def common_headers(self, request: Request) -> Headers:
         """Headers of every response; the carrier adds Date and Connection."""

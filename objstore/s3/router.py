@@ -235,6 +235,8 @@ def _read_query(request: Request) -> None:
         if name in ignored:
             continue
         lower = name.lower()
+        if lower.startswith("x-") and not lower.startswith("x-amz-"):
+            continue  # somebody's own, for the access log
         if is_presigned and _is_hoistable(lower):
             _hoisted_header(request, lower, value)
         else:

@@ -20,6 +20,7 @@ from objstore.s3.operations import (
     delete,
     get,
     listing,
+    logging,
     multipart,
     notification,
     object_lock,
@@ -132,6 +133,7 @@ def _offered() -> list[Operation]:
             DELETE=bucket_encryption.delete_encryption,
         ),
         *_verbs("Cors", "cors", GET=cors.get_cors, PUT=cors.put_cors, DELETE=cors.delete_cors),
+        *_verbs("Logging", "logging", GET=logging.get_logging, PUT=logging.put_logging),
         *_verbs(
             "Website",
             "website",
@@ -321,7 +323,6 @@ _BUCKET_SUBRESOURCES: dict[str, dict[str, str]] = {
         "PUT": "PutBucketLifecycleConfiguration",
         "DELETE": "DeleteBucketLifecycle",
     },
-    "logging": {"PUT": "PutBucketLogging"},
     "metadataAnnotationTable": {"PUT": "UpdateBucketMetadataAnnotationTableConfiguration"},
     "metadataConfiguration": {
         "GET": "GetBucketMetadataConfiguration",

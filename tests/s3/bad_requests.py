@@ -229,6 +229,20 @@ BUCKETS = [
         ("perhaps", "<BlockPublicAcls>perhaps</BlockPublicAcls>", "MalformedXML"),
         ("something else", "<BlockEverything>true</BlockEverything>", "MalformedXML"),
     ),
+    missing_bucket("GetBucketLogging", "GET", "logging"),
+    *documents(
+        "PutBucketLogging",
+        "PUT",
+        "/bucket",
+        "logging",
+        "BucketLoggingStatus",
+        ("no target", "<LoggingEnabled/>", "MalformedXML"),
+        (
+            "no such target",
+            "<LoggingEnabled><TargetBucket>nowhere</TargetBucket><TargetPrefix/></LoggingEnabled>",
+            "InvalidTargetBucketForLogging",
+        ),
+    ),
     missing_bucket("GetBucketWebsite", "GET", "website"),
     missing_bucket("DeleteBucketWebsite", "DELETE", "website"),
     *documents(

@@ -91,6 +91,53 @@ def _website() -> list[Bad]:
     ]
 
 
+def _logging() -> list[Bad]:
+    def status(inner: str) -> str:
+        enabled = f"<LoggingEnabled>{inner}</LoggingEnabled>"
+        return f"<BucketLoggingStatus>{enabled}</BucketLoggingStatus>"
+
+    def form(inner: str) -> str:
+        return f"{to('bucket')}<TargetObjectKeyFormat>{inner}</TargetObjectKeyFormat>"
+
+    def to(target: str, prefix: str = "") -> str:
+        bucket = f"<TargetBucket>{target}</TargetBucket>"
+        return f"{bucket}<TargetPrefix>{prefix}</TargetPrefix>"
+
+    by_no_date = "<PartitionDateSource>Today</PartitionDateSource>"
+    malformed = (
+        "",
+        "<TargetBucket>bucket</TargetBucket>",
+        to(""),
+        to("bucket") * 2,
+        to("bucket") + "<Other/>",
+        form(""),
+        form("<Other/>"),
+        form("<SimplePrefix/><PartitionedPrefix/>"),
+        form(f"<PartitionedPrefix>{by_no_date}</PartitionedPrefix>"),
+        form("<PartitionedPrefix><Other/></PartitionedPrefix>"),
+    )
+    bad = (
+        (to("missing"), "InvalidTargetBucketForLogging"),
+        (to("/etc/passwd"), "InvalidTargetBucketForLogging"),
+        (to("bucket", "p" * 1025), "InvalidArgument"),
+        (to("bucket") + "<TargetGrants><Grant/></TargetGrants>", "AccessControlListNotSupported"),
+    )
+    return [
+        Bad("GetBucketLogging", "GET", "/missing", 404, "NoSuchBucket", "logging"),
+        *_documents(
+            "PutBucketLogging",
+            "/bucket",
+            "logging",
+            *map(status, malformed),
+            "<BucketLoggingStatus><Other/></BucketLoggingStatus>",
+        ),
+        *(
+            Bad("PutBucketLogging", "PUT", "/bucket", 400, error, "logging", status(body))
+            for body, error in bad
+        ),
+    ]
+
+
 def _numbers(operation: str, path: str, query: str) -> list[Bad]:
     return [
         Bad(operation, "GET", path, 400, "InvalidArgument", query + number) for number in _NUMBERS
@@ -284,6 +331,7 @@ def _settings() -> list[Bad]:
                               ("AccelerateConfiguration", "accelerate"),
                               ("OwnershipControls", "ownershipControls"))),
         *_website(),
+        *_logging(),
         *(
             Bad("PutBucketPolicy", "PUT", "/bucket", 400, "MalformedPolicy", "policy", body)
             for body in (

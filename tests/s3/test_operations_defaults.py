@@ -12,9 +12,6 @@ MISSING = {
     "lifecycle": "NoSuchLifecycleConfiguration",
     "replication": "ReplicationConfigurationNotFoundError",
 }
-ALWAYS = {
-    "logging": ("BucketLoggingStatus", "LoggingEnabled", None),
-}
 
 
 @pytest.fixture
@@ -32,16 +29,7 @@ def test_what_no_bucket_has(s3: S3, name: str) -> None:
     assert s3("GET", "/missing", query=name).code == "NoSuchBucket"
 
 
-@pytest.mark.parametrize("name", ALWAYS)
-def test_what_every_bucket_has(s3: S3, name: str) -> None:
-    root, path, text = ALWAYS[name]
-    reply = s3("GET", "/bucket", query=name)
-    assert (reply.status, reply.xml.tag) == (200, root)
-    assert reply.text(path) == text
-    assert s3("GET", "/missing", query=name).code == "NoSuchBucket"
-
-
-@pytest.mark.parametrize("name", [*MISSING, *ALWAYS, "acl"])
+@pytest.mark.parametrize("name", [*MISSING, "acl"])
 def test_none_of_it_can_be_changed(s3: S3, name: str) -> None:
     body = b"<Any/>"
     reply = s3("PUT", "/bucket", body, query=name, headers={"content-md5": md5_header(body)})

@@ -10,10 +10,10 @@ from functools import partial
 
 import pytest
 
-from objstore.asgi.state import redacted
 from objstore.config import MAX_ENCRYPTION_CONTEXT_BYTES
 from objstore.model import NO_ENCRYPTION, Encryption, ObjectAttributes, UploadInfo
 from objstore.s3 import encryption, encryption_checks
+from objstore.s3.access_log import redacted
 from objstore.s3.errors import S3Error
 from objstore.s3.http import Request, WritePlan
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import unquote_plus
 
+from objstore.access_logs.record import Outcome
 from objstore.config import MAX_COPY_BYTES, MAX_PART_BYTES
 from objstore.errors import (
     CustomerKeyError,
@@ -27,6 +28,7 @@ from objstore.model import (
     UploadInfo,
 )
 from objstore.s3 import digests, encryption, versions, xml
+from objstore.s3.access_log import COPY_SOURCES
 from objstore.s3.authentication import check_owner, identity
 from objstore.s3.checksums import (
     ALGORITHMS,
@@ -127,6 +129,7 @@ def copy_object(ctx: Context, request: Request, body: bytes) -> Response:
         )
 
     info, copied = _of_source(ctx, request, source, copy)
+    request.note_size(copied.size_bytes)
     kind = copied.checksums[0].type if copied.checksums else None
     response = _result("CopyObjectResult", copied, copied.checksums[:1], kind)
     response.headers += written_headers(copied) + _source_headers(info)
@@ -145,7 +148,7 @@ def _of_source(
         PreconditionFailedError: a condition on the target.
     """
     for _attempt in range(_ATTEMPTS):
-        info = _head_source(ctx, request, source)
+        info = _noted_source(ctx, request, source)
         try:
             return info, copy(info)
         except (PreconditionFailedError, NoSuchVersionError):
@@ -153,6 +156,23 @@ def _of_source(
             if (now.etag, now.version_id) == (info.etag, info.version_id):
                 raise
     raise S3Error("OperationAborted")
+
+
+def _noted_source(ctx: Context, request: Request, source: Source) -> ObjectInfo:
+    """As `_head_source`; the access log of the source's bucket is told that it was read."""
+    note, operation = request.note, request.operation
+    if note is None or operation is None:
+        return _head_source(ctx, request, source)
+    read = Outcome(COPY_SOURCES[operation.name], source.bucket, source.key, 200)
+    read.version_id = source.version_id
+    note.also = [read]
+    try:
+        info = _head_source(ctx, request, source)
+    except S3Error as error:
+        read.status, read.error_code = error.status, error.code
+        raise
+    read.size_bytes = info.size_bytes
+    return info
 
 
 def _pinned(source: Source, info: ObjectInfo) -> Source:
@@ -381,6 +401,7 @@ def upload_part_copy(ctx: Context, request: Request, body: bytes) -> Response:
         )
 
     info, part = _of_source(ctx, request, source, copy)
+    request.note_size(part.size_bytes)
     # Of an upload that names no algorithm S3 says no checksum, though it has one.
     response = _result(
         "CopyPartResult", part, part.checksums if upload.checksum_algorithm else (), None

@@ -25,11 +25,6 @@ def _missing(code: str, ctx: Context, request: Request, body: bytes) -> Response
     raise S3Error(code)
 
 
-def _always(root: str, inner: str, ctx: Context, request: Request, body: bytes) -> Response:
-    ctx.store.head_bucket(request.bucket)
-    return xml.response(xml.document(root, inner))
-
-
 def _access_control(owner: str) -> bytes:
     """The owner may do everything, and nobody else anything."""
     who = xml.element("ID", owner)
@@ -66,7 +61,6 @@ OF_BUCKETS: Final[tuple[tuple[str, str, Handler], ...]] = (
         "GetBucketLifecycleConfiguration",
         partial(_missing, "NoSuchLifecycleConfiguration"),
     ),
-    ("logging", "GetBucketLogging", partial(_always, "BucketLoggingStatus", "")),
     (
         "replication",
         "GetBucketReplication",

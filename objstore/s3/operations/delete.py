@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from objstore.access_logs.record import Outcome
 from objstore.config import MAX_DELETE_KEYS, MAX_KEY_BYTES
 from objstore.model import NO_CONDITIONS, Conditions, DeleteResult, DeleteTarget
 from objstore.s3 import versions, xml
+from objstore.s3.access_log import BATCH_DELETE
 from objstore.s3.authentication import identity
 from objstore.s3.errors import ERRORS, S3Error, from_exception
 from objstore.s3.headers import delete_conditions
@@ -95,7 +97,7 @@ def delete_objects(ctx: Context, request: Request, body: bytes) -> Response:
             )
         )
     outcomes = [
-        _refused(w, w.error) if w.error else _outcome(request, w, next(results), quiet)
+        _not_tried(request, w) if w.error else _outcome(request, w, next(results), quiet)
         for w in wanted
     ]
     return xml.response(xml.document("DeleteResult", *outcomes))
@@ -138,10 +140,25 @@ def _refused(wanted: _Wanted, code: str, message: str = "") -> str:
     )
 
 
+def _not_tried(request: Request, wanted: _Wanted) -> str:
+    _note(request, wanted, ERRORS[wanted.error][0], wanted.error)
+    return _refused(wanted, wanted.error)
+
+
+def _note(request: Request, wanted: _Wanted, status: int, code: str = "") -> None:
+    """Have the access log tell of a key of the batch."""
+    if request.note is not None:
+        outcome = Outcome(BATCH_DELETE, request.bucket, wanted.key, status, code)
+        outcome.version_id = wanted.version_id or ""
+        request.note.also.append(outcome)
+
+
 def _outcome(request: Request, wanted: _Wanted, result: DeleteResult, quiet: bool) -> str:
     if result.error is not None:
         error = from_exception(result.error, request)
+        _note(request, wanted, error.status, error.code)
         return _refused(wanted, error.code, error.message)
+    _note(request, wanted, 204)
     if quiet:
         return ""
     marker = ""

@@ -158,6 +158,7 @@ def head_object(ctx: Context, request: Request) -> Response:
         conditions=conditions,
         customer_key=customer_key(request),
     )
+    request.note_size(info.size_bytes)
     response = _head_response(ctx, request, info, wanted)
     if request.query:
         response.headers = finish_headers(request, response.headers)

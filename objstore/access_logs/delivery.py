@@ -1,0 +1,239 @@
+"""Access logs of a process: requests are noted, and their lines delivered in the background.
+
+As in S3 they are a service to the owner and no proof: a kill loses the last second's lines,
+and nobody's request waits for them.
+"""
+
+from __future__ import annotations
+
+import logging as system_logging
+import threading
+from collections import deque
+from pathlib import Path
+from typing import Any, Final, Self
+
+from objstore.access_logs import settings
+from objstore.access_logs.record import Entry
+from objstore.access_logs.settings import SETTING, Logging
+from objstore.access_logs.spool import FOLDER_NAME, Batch, Spool
+from objstore.config import (
+    ACCESS_LOG_INTERVAL_S,
+    ACCESS_LOG_OBJECT_BYTES,
+    ACCESS_LOG_TURN_NS,
+    ACCESS_LOG_WAITING_BYTES,
+    ACCESS_LOG_WAITING_ENTRIES,
+)
+from objstore.errors import NoSuchBucketError, StoreClosedError, StoreError
+from objstore.model import ObjectAttributes
+
+logger = system_logging.getLogger("objstore.access_logs")
+
+DEFAULT_ACCOUNT: Final = "000000000000"
+_WANTED: Final = "wanted"
+_NS_PER_S: Final = 1_000_000_000
+_TEXT: Final = {"content-type": "text/plain"}
+
+
+class AccessLogs:
+    """What notes requests to buckets that want it, and delivers the lines.
+
+    ``with AccessLogs(store, folder, region="us-east-1"): ...``; stop it before the store is
+    closed.  `is_active` is whether any bucket wants a log: until then nobody asks further.
+
+    Args:
+        store: an open `ObjectStore`, made with ``create_buckets=False``.
+        folder: the store's.
+        interval_s: how long lines gather for an object.
+    """
+
+    def __init__(
+        self,
+        store: Any,
+        folder: Path,
+        *,
+        region: str = "us-east-1",
+        account: str = DEFAULT_ACCOUNT,
+        interval_s: float = ACCESS_LOG_INTERVAL_S,
+    ) -> None:
+        self._store = store
+        self._region, self._account = region, account
+        self._interval_ns = int(interval_s * _NS_PER_S)
+        self._clock = store.clock
+        self._entropy = store.entropy
+        self._folder = folder / "run" / FOLDER_NAME
+        self._spool = Spool(self._folder, self._unique().hex())
+        self._entries: deque[Entry] = deque()
+        self._dropped = 0
+        self._waiting_bytes = 0
+        # bucket → what it wants, its owner, and until when that is believed
+        self._known: dict[str, tuple[Logging | None, str, int]] = {}
+        self._last: dict[str, Logging] = {}
+        self._since_ns: dict[tuple[str, str], int] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._turns = threading.Lock()
+        self.is_active = False
+
+    def activate(self) -> None:
+        """A bucket wants a log, or another one: every process of the store is to look."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._folder / _WANTED).touch(mode=0o600)
+        self._known.clear()
+        self.is_active = True
+
+    def wanted(self, bucket: str) -> str | None:
+        """The owner of a bucket that wants a log; None for one that does not."""
+        now_ns = self._clock.monotonic_ns()
+        known = self._known.get(bucket)
+        if known is None or known[2] <= now_ns:
+            logging, owner = self._look(bucket)
+            if len(self._known) > 10_000:
+                self._known.clear()
+            known = self._known[bucket] = (logging, owner, now_ns + ACCESS_LOG_TURN_NS)
+            if logging is not None:
+                self._last[bucket] = logging
+        return None if known[0] is None else known[1]
+
+    def _look(self, bucket: str) -> tuple[Logging | None, str]:
+        try:
+            logging = settings.decode(self._store.bucket_setting(bucket, SETTING))
+            return logging, self._store.head_bucket(bucket).owner
+        except StoreError:
+            return None, ""
+
+    def note(self, entry: Entry) -> None:
+        """Take a request that has been answered.  Never waits."""
+        if len(self._entries) >= ACCESS_LOG_WAITING_ENTRIES:
+            self._dropped += 1
+        else:
+            self._entries.append(entry)
+
+    def start(self) -> Self:
+        """Begin; returns at once."""
+        self._thread = threading.Thread(target=self._run, name="objstore-access-logs", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Deliver what there is, and end.  Idempotent."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        try:
+            self.turn(all_of_it=True)
+        except (StoreError, OSError) as error:
+            logger.warning("access logs wait for the next start: %s", error)
+        self._spool.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        try:
+            self.is_active = self.is_active or self._is_wanted()
+        except StoreError as error:
+            logger.warning("whether buckets want access logs is not known: %s", error)
+        while not self._stop.wait(ACCESS_LOG_TURN_NS / _NS_PER_S):
+            try:
+                self.is_active = self.is_active or (self._folder / _WANTED).exists()
+                if self.is_active:
+                    self.turn()
+            except StoreClosedError:
+                return
+            except (StoreError, OSError) as error:
+                logger.error("access logs wait: %s", error)
+
+    def _is_wanted(self) -> bool:
+        """Whether any bucket wants a log, asked once: from then on those who set it tell."""
+        if (self._folder / _WANTED).exists():
+            return True
+        for bucket in self._store.list_buckets():
+            if self._look(bucket.name)[0] is not None:
+                self.activate()
+                return True
+        return False
+
+    def turn(self, *, all_of_it: bool = False) -> None:
+        """Write what was noted to the files, and deliver what has gathered for long enough.
+
+        Raises:
+            StoreError, OSError: what could not be done is done by the next turn.
+        """
+        with self._turns:
+            self._spool.adopt(self._stamp)
+            self._flush()
+            now_ns = self._clock.monotonic_ns()
+            for bucket, day in self._spool.open_ones():
+                since_ns = self._since_ns.setdefault((bucket, day), now_ns)
+                if all_of_it or now_ns - since_ns >= self._interval_ns:
+                    self._seal(bucket, day)
+            self._deliver()
+
+    def _flush(self) -> None:
+        lines: dict[tuple[str, str], list[str]] = {}
+        for _ in range(len(self._entries)):
+            entry = self._entries.popleft()
+            lines.setdefault((entry.bucket, entry.day), []).append(entry.line())
+        for (bucket, day), some in lines.items():
+            if self._waiting_bytes > ACCESS_LOG_WAITING_BYTES:
+                self._dropped += len(some)
+                continue
+            data = "".join(some).encode("utf-8", "surrogateescape")
+            if self._spool.add(bucket, day, data) >= ACCESS_LOG_OBJECT_BYTES:
+                self._seal(bucket, day)
+        if self._dropped:
+            logger.warning("%d lines of access logs were dropped", self._dropped)
+            self._dropped = 0
+
+    def _seal(self, bucket: str, day: str) -> None:
+        self._since_ns.pop((bucket, day), None)
+        self._spool.seal(bucket, day, self._stamp())
+
+    def _stamp(self) -> str:
+        return settings.new_stamp(self._clock.now_ns(), self._unique())
+
+    def _unique(self) -> bytes:
+        found: bytes = self._entropy.token_bytes(8)
+        return found
+
+    def _deliver(self) -> None:
+        waiting_bytes = 0
+        trouble: StoreError | None = None
+        for batch in self._spool.batches():
+            try:
+                self._put(batch)
+            except StoreClosedError:
+                raise
+            except StoreError as error:
+                trouble = error
+                waiting_bytes += batch.path.stat().st_size
+            else:
+                batch.path.unlink()
+        self._waiting_bytes = waiting_bytes
+        if trouble is not None:
+            raise trouble
+
+    def _put(self, batch: Batch) -> None:
+        """Make the object of a batch, or drop it where there is nobody to have it."""
+        data = batch.read()
+        # The bucket may have changed its mind since: what was noted then goes where it was to.
+        logging = self._last.get(batch.bucket) or self._look(batch.bucket)[0]
+        if logging is None or not data:
+            self._warn_of(batch, "the bucket wants none any more")
+            return
+        key = settings.object_key(
+            logging, batch.bucket, self._region, self._account, batch.day, batch.stamp
+        )
+        try:
+            owner = self._store.head_bucket(logging.target).owner
+            attributes = ObjectAttributes(headers=dict(_TEXT), owner=owner)
+            self._store.put(logging.target, key, data, attributes=attributes)
+        except NoSuchBucketError:
+            self._warn_of(batch, f"there is no bucket {logging.target!r}")
+
+    def _warn_of(self, batch: Batch, why: str) -> None:
+        logger.warning("the access log of %r is dropped: %s", batch.bucket, why)

@@ -1,0 +1,306 @@
+"""Access logs: lines nobody can forge, a spool that outlives its process, delivery that retries."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blockdev.clock import ManualClock
+from objstore import ObjectStore
+from objstore.access_logs import AccessLogs, delivery, settings
+from objstore.access_logs.record import Entry
+from objstore.access_logs.settings import SETTING, Logging
+from objstore.access_logs.spool import FOLDER_NAME, Spool
+from objstore.entropy import SeededEntropy
+from objstore.errors import StoreFullError
+from tests.stores import StoreFactory
+
+S = 1_000_000_000
+START_NS = 1_795_000_000 * S
+ENTRY = Entry(
+    owner="a" * 64,
+    bucket="source",
+    time_ns=START_NS,
+    remote_ip="127.0.0.1",
+    requester="b" * 64,
+    request_id="0123456789ABCDEF",
+    operation="REST.GET.OBJECT",
+    key="key",
+    uri="GET /source/key HTTP/1.1",
+    status=200,
+    error_code="",
+    sent_bytes=10,
+    size_bytes=100,
+    total_ns=7_999_999,
+    turn_around_ns=3_000_000,
+    referer="",
+    user_agent="agent",
+    version_id="",
+    host_id="objstore",
+    signature="SigV4",
+    authentication="AuthHeader",
+    host="localhost:9000",
+)
+
+
+def test_a_line() -> None:
+    assert ENTRY.line() == (
+        f"{'a' * 64} source [18/Nov/2026:11:06:40 +0000] 127.0.0.1 {'b' * 64} 0123456789ABCDEF "
+        'REST.GET.OBJECT key "GET /source/key HTTP/1.1" 200 - 10 100 7 3 "-" "agent" - objstore '
+        "SigV4 - AuthHeader localhost:9000 - - - -\n"
+    )
+
+
+TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
+
+
+@given(TEXT, TEXT, TEXT, TEXT, TEXT, TEXT)
+def test_nobody_who_sends_a_request_makes_a_line(
+    key: str, uri: str, referer: str, agent: str, version: str, host: str
+) -> None:
+    entry = replace(
+        ENTRY,
+        key=key,
+        uri=uri,
+        referer=referer,
+        user_agent=agent,
+        version_id=version.encode("utf-8", "replace").decode(),
+        host=host.encode("utf-8", "replace").decode(),
+    )
+    line = entry.line()
+    assert line.endswith("\n")
+    assert line.count("\n") == 1
+    assert re.fullmatch(r'(?:(?:\[[^]]*\]|"[^"]*"|[^" ]+)(?: |\n)){27}', line), line
+
+
+def test_names_of_objects() -> None:
+    stamp = settings.new_stamp(START_NS, bytes(range(8)))
+    assert stamp == "2026-11-18-11-06-40-0001020304050607"
+
+    def key(source: str) -> str:
+        logging = Logging("t", "p/", source)
+        return settings.object_key(logging, "b", "r", "1", "2026-11-17", stamp)
+
+    assert key("") == "p/" + stamp
+    assert key("DeliveryTime") == f"p/1/r/b/2026/11/18/{stamp}"
+    assert key("EventTime") == "p/1/r/b/2026/11/17/2026-11-17-00-00-00-0001020304050607"
+
+
+def contents(spool: Spool) -> list[tuple[str, str, bytes]]:
+    return [(batch.bucket, batch.stamp, batch.read()) for batch in spool.batches()]
+
+
+def test_the_spool_of_a_process_that_is_gone(tmp_path: Path) -> None:
+    folder = tmp_path / FOLDER_NAME
+    first = Spool(folder, "first")
+    assert first.add("b", "2026-11-18", b"one\n") == 4
+    assert first.add("b", "2026-11-18", b"two\n") == 8
+    assert first.open_ones() == [("b", "2026-11-18")]
+    first.seal("b", "2026-11-18", "stamp")
+    first.add("b", "2026-11-18", b"three\nhalf a li")
+    second = Spool(folder, "second")
+    assert not second.adopt(lambda: "new")  # the first one lives
+    assert contents(first) == [("b", "stamp", b"one\ntwo\n")]
+    first.close()
+    assert second.adopt(lambda: "new")
+    assert contents(second) == [("b", "new", b"three\n"), ("b", "stamp", b"one\ntwo\n")]
+    assert [path.name for path in folder.iterdir()] == ["second"]
+    for batch in second.batches():
+        batch.path.unlink()
+    second.close()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_line_that_does_not_fit_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / FOLDER_NAME, "mine")
+    spool.add("b", "d", b"one\n")
+    write = os.write
+
+    def full(fd: int, data: Any) -> int:
+        if len(data) > 3:
+            return int(write(fd, data[:3]))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.write", full)
+    with pytest.raises(OSError, match="No space"):
+        spool.add("b", "d", b"tw\no\n")
+    monkeypatch.setattr("os.write", write)
+    assert spool.add("b", "d", b"three\n") == 10
+    spool.seal("b", "d", "s")
+    assert contents(spool) == [("b", "s", b"one\nthree\n")]
+    spool.close()
+
+
+class Logs:
+    """A store with a bucket that wants a log, and time that passes when told."""
+
+    def __init__(self, factory: StoreFactory, **options: Any) -> None:
+        self.clock = ManualClock(START_NS)
+        self.store: ObjectStore = factory(
+            clock=self.clock, entropy=SeededEntropy(1), create_buckets=False
+        )
+        for name in ("source", "target"):
+            self.store.create_bucket(name, owner="o")
+        self.want(Logging("target", "logs/"))
+        self.logs = AccessLogs(self.store, factory.path(), **options)
+        self.logs.activate()
+
+    def want(self, logging: Logging | None) -> None:
+        value = None if logging is None else settings.encode(logging)
+        self.store.set_bucket_setting("source", SETTING, value)
+
+    def note(self, count: int = 1, **fields: Any) -> None:
+        assert self.logs.wanted("source") == "o"
+        for _ in range(count):
+            self.logs.note(replace(ENTRY, **fields))
+
+    def delivered(self) -> dict[str, int]:
+        """Lines by key."""
+        keys = [entry.key for entry in self.store.list("target").entries]
+        return {key: self.store.get("target", key).read().count(b"\n") for key in keys}
+
+
+def test_lines_gather_for_an_interval(store_factory: StoreFactory) -> None:
+    made = Logs(store_factory, interval_s=60)
+    made.note(3)
+    made.logs.turn()
+    made.clock.advance(59 * S)
+    made.note(2)
+    made.logs.turn()
+    assert made.delivered() == {}
+    made.clock.advance(1 * S)
+    made.logs.turn()
+    assert list(made.delivered().values()) == [5]
+    (key,) = made.delivered()
+    info = made.store.head("target", key)
+    assert info.attributes.owner == "o"
+    assert info.attributes.headers == {"content-type": "text/plain"}
+    made.clock.advance(100 * S)
+    made.logs.turn()
+    assert len(made.delivered()) == 1
+    made.logs.stop()
+
+
+def test_days_are_objects_of_their_own(store_factory: StoreFactory) -> None:
+    made = Logs(store_factory)
+    made.note(1)
+    made.note(2, time_ns=START_NS + 86_400 * S)
+    made.logs.stop()
+    assert sorted(made.delivered().values()) == [1, 2]
+
+
+def test_much_is_delivered_at_once(
+    store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "ACCESS_LOG_OBJECT_BYTES", 1000)
+    made = Logs(store_factory, interval_s=3600)
+    made.note(10)
+    made.logs.turn()
+    assert list(made.delivered().values()) == [10]
+    made.logs.stop()
+
+
+def test_a_store_that_is_full_is_tried_again(
+    store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Logs(store_factory, interval_s=0)
+    put = made.store.put
+
+    def full(*arguments: Any, **named: Any) -> None:
+        raise StoreFullError("full")
+
+    monkeypatch.setattr(made.store, "put", full)
+    made.note(4)
+    for _ in range(2):
+        with pytest.raises(StoreFullError):
+            made.logs.turn()
+    monkeypatch.setattr(made.store, "put", put)
+    made.logs.turn()
+    assert list(made.delivered().values()) == [4]
+    made.logs.stop()
+
+
+def test_what_waits_has_an_end(
+    store_factory: StoreFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(delivery, "ACCESS_LOG_WAITING_ENTRIES", 3)
+    made = Logs(store_factory, interval_s=0)
+    made.note(5)
+    made.logs.turn()
+    assert list(made.delivered().values()) == [3]
+    assert "2 lines of access logs were dropped" in caplog.text
+    monkeypatch.setattr(delivery, "ACCESS_LOG_WAITING_BYTES", 100)
+
+    def full(*arguments: Any, **named: Any) -> None:
+        raise StoreFullError("full")
+
+    monkeypatch.setattr(made.store, "put", full)
+    for _ in range(2):
+        made.note(1)
+        with pytest.raises(StoreFullError):
+            made.logs.turn()
+    assert "1 lines of access logs were dropped" in caplog.text
+    monkeypatch.undo()
+    made.logs.stop()
+    assert sorted(made.delivered().values()) == [1, 3]
+
+
+def test_a_target_that_is_gone(
+    store_factory: StoreFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Logs(store_factory, interval_s=0)
+    made.note(1)
+    made.store.delete_bucket("target")
+    made.logs.turn()
+    assert "there is no bucket 'target'" in caplog.text
+    made.logs.stop()
+
+
+def test_a_log_that_is_not_wanted_any_more(
+    store_factory: StoreFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Logs(store_factory, interval_s=3600)
+    made.note(1)
+    made.want(None)
+    made.clock.advance(2 * S)
+    assert made.logs.wanted("source") is None
+    made.logs.stop()  # what was noted before goes where it was to go
+    assert list(made.delivered().values()) == [1]
+    assert "dropped" not in caplog.text
+    # another process noted something before the end, and was killed
+    left = Spool(store_factory.path() / "run" / FOLDER_NAME, "killed")
+    left.add("source", "2026-11-18", b"line\n")
+    left.close()
+    with AccessLogs(made.store, store_factory.path()):
+        pass
+    assert "the bucket wants none any more" in caplog.text
+    assert list(made.delivered().values()) == [1]
+
+
+def test_a_process_finds_out_that_a_bucket_wants_a_log(
+    store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "ACCESS_LOG_TURN_NS", 1_000_000)
+    made = Logs(store_factory)
+    (store_factory.path() / "run" / FOLDER_NAME / "wanted").unlink()
+    other = AccessLogs(made.store, store_factory.path())
+    assert not other.is_active
+    with other:  # by what buckets say
+        while not other.is_active:
+            pass
+    third = AccessLogs(made.store, store_factory.path())
+    made.want(None)
+    with third:  # by what the others left
+        while not third.is_active:
+            pass
