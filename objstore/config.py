@@ -297,6 +297,9 @@ class ServerConfig:
     `drain_bytes`: a refused request's body up to this is read and dropped, so that
         the connection can go on; a larger one costs the client the connection.
     `max_pipelined`: requests of one connection that may wait behind the one being served.
+    `shutdown_grace_s`: what runs has so long to finish when the server stops.
+    `drain_s`: upon SIGTERM it goes on serving for so long, while it tells load balancers that
+        it is not ready.
     `linger_bytes`, `linger_timeout_s`: what is still read from a client after the
         last response to it, so that it sees the response and not a reset.
     """
@@ -328,6 +331,7 @@ class ServerConfig:
     linger_bytes: int = 64 * MIB
     linger_timeout_s: float = 5.0
     shutdown_grace_s: float = 30.0
+    drain_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

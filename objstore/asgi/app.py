@@ -270,11 +270,19 @@ class ObjstoreApp(Starlette):
 
         super().__init__(lifespan=lifespan, **options)
         self._endpoint = endpoint
-        self._is_ready = is_ready
+        self._ask_ready = is_ready
+        self._is_withdrawn = False
         self._services = services
         self.router.default = endpoint
         # A path with a slash at its end is another key.
         self.router.redirect_slashes = False
+
+    def withdraw(self) -> None:
+        """Be ready no more, for who asks before sending requests; those that come are served."""
+        self._is_withdrawn = True
+
+    def _is_ready(self) -> bool:
+        return not self._is_withdrawn and self._ask_ready()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """One request, or the life of the server."""

@@ -82,6 +82,7 @@ def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[],
         functools.partial(_run_worker, settings),
         clock=SystemClock(),
         grace_s=settings.config.shutdown_grace_s,
+        drain_s=settings.config.drain_s,
         on_ready=on_ready,
     )
     return supervisor.run()
@@ -241,7 +242,9 @@ def _serve_store(
         access_logs=logs,
     )
     state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
-    server = FrontServer(app, state, handoff=handoff, on_ready=ready, on_close=on_close)
+    server = FrontServer(
+        app, state, handoff=handoff, on_ready=ready, on_close=on_close, on_drain=app.withdraw
+    )
     with delivery, logs:
         server.run([listener] if listener is not None else [])
     if is_poisoned:

@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from types import FrameType
 from typing import Any, Self
 
 import uvicorn
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp
 from objstore.asgi.app import make_app
 from objstore.asgi.protocol import FrontProtocol
 from objstore.asgi.state import FrontState
+from objstore.asgi.workers import DRAIN_SIGNAL
 from objstore.auth.keys import Credentials, KeyStore
 from objstore.config import ServerConfig
 
@@ -79,6 +81,8 @@ class FrontServer(uvicorn.Server):
 
     `on_ready` is called on the event loop once connections are served.  With
     `handoff`, connections come from there as descriptors besides those of `listeners`.
+    `on_drain` is called when the end is near: upon SIGTERM, and `ServerConfig.drain_s`
+    before connections are refused.
     """
 
     server_state: FrontState
@@ -91,12 +95,15 @@ class FrontServer(uvicorn.Server):
         handoff: socket.socket | None = None,
         on_ready: Callable[[], None] | None = None,
         on_close: Callable[[], None] | None = None,
+        on_drain: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(uvicorn_config(app, state.limits.shutdown_grace_s))
         self.server_state = state
         self._handoff = handoff
         self._on_ready = on_ready
         self._on_close = on_close
+        self._on_drain = on_drain
+        self._drained_s: float | None = None
         self._arrivals: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -111,12 +118,32 @@ class FrontServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second, from uvicorn's main loop."""
-        self.server_state.tick(counter, asyncio.get_running_loop().time())
+        now_s = asyncio.get_running_loop().time()
+        self.server_state.tick(counter, now_s)
+        if self._drained_s is not None and now_s >= self._drained_s:
+            self.should_exit = True
         return self.should_exit
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal to stop: SIGTERM after a while, if one is wanted; again, or SIGINT, at once.
+
+        A worker is told by its parent when that while begins (`DRAIN_SIGNAL`), and ends.
+        """
+        drain_s = self.server_state.limits.drain_s
+        if self._handoff is not None or sig != signal.SIGTERM or not drain_s or self._drained_s:
+            super().handle_exit(sig, frame)
+            return
+        self._drained_s = self.server_state.now_s + drain_s
+        self._withdraw()
+
+    def _withdraw(self, *_signal: object) -> None:
+        if self._on_drain is not None:
+            self._on_drain()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, let what runs finish, then close."""
         loop = asyncio.get_running_loop()
+        self._withdraw()
         if self._handoff is not None:
             loop.remove_reader(self._handoff)
             # The parent hears of it at once, and deals to the other workers meanwhile.
@@ -144,6 +171,8 @@ class FrontServer(uvicorn.Server):
             yield
             return
         before = {number: signal.signal(number, self.handle_exit) for number in STOP_SIGNALS}
+        if self._handoff is not None:
+            before[DRAIN_SIGNAL] = signal.signal(DRAIN_SIGNAL, self._withdraw)
         try:
             yield
         finally:

@@ -42,6 +42,9 @@ EXIT_NOT_STARTED = 3
 EXIT_POISONED = 4
 """Status of a process that ended because the device failed under its store."""
 
+DRAIN_SIGNAL = signal.SIGUSR2
+"""Tells a worker that the server is about to stop."""
+
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _STOPPED = frozenset({0, -signal.SIGTERM, -signal.SIGINT, EXIT_POISONED})
@@ -98,6 +101,7 @@ class Supervisor:
         listener: bound and listening; the supervisor closes it.
         count: number of workers.
         grace_s: how long workers take at most to finish what runs.
+        drain_s: how long connections are still accepted after SIGTERM.
         on_ready: called once when all workers serve for the first time.
     """
 
@@ -110,11 +114,14 @@ class Supervisor:
         clock: Clock,
         grace_s: float,
         on_ready: Callable[[], None],
+        drain_s: float = 0.0,
     ) -> None:
         self._listener = listener
         self._run_worker = run_worker
         self._clock = clock
         self._grace_ns = int(grace_s * 1e9)
+        self._drain_ns = int(drain_s * 1e9)
+        self._drained_ns: int | None = None
         self._on_ready = on_ready
         self._tally = Tally(count)
         self._workers: list[Worker | None] = [None] * count
@@ -125,6 +132,7 @@ class Supervisor:
         self._accepting = False
         self._announced = False
         self._stop_signals = 0
+        self._is_interrupted = False
         self._failed = False
 
     def run(self) -> int:
@@ -143,12 +151,14 @@ class Supervisor:
             self._restart_ns[0] = 0  # the first alone: it may have a store to create or recover
             while not self._stop_signals and not self._failed:
                 self._step()
+            self._drain()
             return self._stop()
         finally:
             signal.set_wakeup_fd(-1)
 
     def _on_stop_signal(self, number: int, frame: object) -> None:
         self._stop_signals += 1
+        self._is_interrupted = self._is_interrupted or number == signal.SIGINT
 
     def _step(self) -> None:
         self._start_due()
@@ -164,6 +174,8 @@ class Supervisor:
 
     def _timeout_s(self) -> float | None:
         due = [time_ns for time_ns in self._restart_ns if time_ns is not None]
+        if self._drained_ns is not None:
+            due.append(self._drained_ns)
         if not due:
             return None
         return max(0.0, (min(due) - self._clock.monotonic_ns()) / 1e9)
@@ -346,6 +358,18 @@ class Supervisor:
         backoff_ns = self._backoff_ns[slot]
         self._backoff_ns[slot] = min(max(FIRST_BACKOFF_NS, backoff_ns * 2), MAX_BACKOFF_NS)
         return backoff_ns
+
+    def _drain(self) -> None:
+        """Go on for a while after SIGTERM, in which the workers say that they are not ready."""
+        if not self._drain_ns or self._is_interrupted or self._failed:
+            return
+        self._drained_ns = self._clock.monotonic_ns() + self._drain_ns
+        for worker in self._workers:
+            if worker is not None and worker.ready:  # before that the signal would end it
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, DRAIN_SIGNAL)
+        while self._stop_signals == 1 and self._clock.monotonic_ns() < self._drained_ns:
+            self._step()
 
     def _stop(self) -> int:
         """Have the workers finish; kill those that do not in time, or at a second signal."""

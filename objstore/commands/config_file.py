@@ -25,6 +25,8 @@ OPTIONS: Final[Mapping[str, type]] = {
     "website_domain": list,
     "access_log": bool,
     "bucket_log_interval": int,
+    "drain_seconds": int,
+    "grace_seconds": int,
     "device": str,
     "credits": int,
     "snapshot_bucket": str,

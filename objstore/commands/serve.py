@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import shlex
 import socket
 import sys
@@ -21,18 +20,18 @@ from objstore.commands.credentials import (
     RootKeys,
     root_keys,
 )
-from objstore.commands.keys import ROOT_KEY_VARIABLE, root_key_path
-from objstore.config import ACCESS_LOG_INTERVAL_S, ServerConfig
+from objstore.commands.keys import root_key_path
+from objstore.commands.serve_options import TOKEN_PREFIX, add_options
+from objstore.config import ServerConfig
 from objstore.engine.notifications import BRIDGE
 from objstore.entropy import SystemEntropy
-from objstore.events.destinations import FORMS as FORMS_OF_DESTINATIONS
 from objstore.events.destinations import (
     Destination,
     DestinationError,
     check_destinations,
     parse_destination,
 )
-from objstore.volumes.device_spec import FORMS, OwnFile
+from objstore.volumes.device_spec import OwnFile
 from objstore.volumes.placement import (
     Placement,
     PlacementError,
@@ -43,10 +42,6 @@ from objstore.volumes.placement import (
 
 if TYPE_CHECKING:
     from objstore.asgi.launch import Settings
-
-TOKEN_PREFIX = "OBJSTORE_EVENT_TOKEN_"
-
-_REGION = re.compile("[a-z0-9-]{1,32}")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -63,129 +58,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             "otherwise they are made once and kept in DATA_DIR."
         ),
     )
-    parser.add_argument(
-        "data_dir", nargs="?", default="./data", metavar="DATA_DIR", help="default: ./data"
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="address to bind (127.0.0.1)")
-    parser.add_argument(
-        "--port", type=_port, default=9000, help="port to bind, 0 for any that is free (9000)"
-    )
-    parser.add_argument("--workers", type=_workers, default=1, help="server processes (1)")
-    parser.add_argument(
-        "--region", type=_region, default="us-east-1", help="region of the store (us-east-1)"
-    )
-    parser.add_argument(
-        "--domain",
-        action="append",
-        default=None,
-        metavar="NAME",
-        help="host name below which a label names a bucket; may be given again (localhost)",
-    )
-    parser.add_argument(
-        "--website-domain",
-        action="append",
-        default=None,
-        metavar="NAME",
-        help="host name below which a label names the bucket of a website, besides "
-        "s3-website.DOMAIN and s3-website-REGION.DOMAIN; may be given again",
-    )
-    parser.add_argument(
-        "--access-log",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="print a line for each request",
-    )
-    parser.add_argument(
-        "--bucket-log-interval",
-        type=_interval,
-        default=ACCESS_LOG_INTERVAL_S,
-        metavar="SECONDS",
-        help="how long lines of a bucket's access log gather before they are delivered "
-        f"({ACCESS_LOG_INTERVAL_S})",
-    )
-    parser.add_argument(
-        "--device",
-        metavar="SPEC",
-        help=f"what a new store is put on ({FORMS}); later starts find it there (file)",
-    )
-    parser.add_argument(
-        "--credits",
-        type=_credits,
-        metavar="N",
-        help="burst credits of the store's volume from now on: I/Os of gp2, bytes of st1 and sc1; "
-        "for experiments (what it has)",
-    )
-    parser.add_argument(
-        "--snapshot-bucket",
-        default="",
-        metavar="NAME",
-        help="bucket of this store that the blocks of snapshots are kept in (files)",
-    )
-    parser.add_argument(
-        "--root-key-file",
-        type=Path,
-        metavar="PATH",
-        help="the root key of encryption, such as a mounted secret "
-        f"(${ROOT_KEY_VARIABLE}, else DATA_DIR/kms/root.key)",
-    )
-    parser.add_argument(
-        "--event-destination",
-        action="append",
-        type=_destination,
-        default=None,
-        metavar="NAME=URL",
-        help=f"where buckets may have their events delivered ({FORMS_OF_DESTINATIONS}); may be "
-        f"given again; {TOKEN_PREFIX}NAME has a webhook's token",
-    )
+    add_options(parser)
     add_config_option(parser)
     parser.set_defaults(run=run)
-
-
-def _destination(text: str) -> Destination:
-    try:
-        return parse_destination(text)
-    except DestinationError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _tokens(destinations: Sequence[Destination], environ: Mapping[str, str]) -> dict[str, str]:
     """The tokens of webhooks, which a command line would show to everybody."""
     named = {each.name: TOKEN_PREFIX + each.name.upper().replace("-", "_") for each in destinations}
     return {name: environ[variable] for name, variable in named.items() if variable in environ}
-
-
-def _port(text: str) -> int:
-    return _number("a port", text, 0, 65535)
-
-
-def _workers(text: str) -> int:
-    return _number("a number of processes", text, 1, 256)
-
-
-def _number(what: str, text: str, least: int, most: int) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {least} to {most}")
-    return number
-
-
-def _credits(text: str) -> int:
-    return _number("a credit balance", text, 0, 10**15)
-
-
-def _interval(text: str) -> int:
-    return _number("a number of seconds", text, 1, 86_400)
-
-
-def _region(text: str) -> str:
-    if not _REGION.fullmatch(text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a region's name: 1 to 32 of the characters a-z, 0-9 and '-'"
-        )
-    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -275,7 +156,9 @@ def _serve(
         ),
         access_log=arguments.access_log,
         bucket_log_interval_s=arguments.bucket_log_interval,
-        config=ServerConfig(),
+        config=ServerConfig(
+            drain_s=arguments.drain_seconds, shutdown_grace_s=arguments.grace_seconds
+        ),
         placement=placement,
         credits=arguments.credits,
         snapshot_bucket=arguments.snapshot_bucket,
