@@ -17,7 +17,6 @@ MISSING = {
     "get_bucket_tagging": "NoSuchTagSet",
     "get_bucket_website": "NoSuchWebsiteConfiguration",
     "get_object_lock_configuration": "ObjectLockConfigurationNotFoundError",
-    "get_public_access_block": "NoSuchPublicAccessBlockConfiguration",
 }
 NOTHING = [
     "get_bucket_accelerate_configuration",
