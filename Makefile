@@ -10,12 +10,12 @@ export NO_MKDOCS_2_WARNING := 1
 SOAK_KILLS ?= 1000
 SOAK_POWER_CUTS ?= 50000
 
-TOOLS := libnbd-bin qemu-utils fio e2fsprogs redis-server
+TOOLS := libnbd-bin qemu-utils fio e2fsprogs redis-server restic s3fs
 
 RUN := .venv/bin/python -m
 PIP := $(RUN) pip install --quiet --disable-pip-version-check
 
-.PHONY: serve test check bench clients soak docs tools clean
+.PHONY: serve test check bench clients client-tools soak docs tools clean
 
 serve: .venv/.serve
 	.venv/bin/objstore serve ./data $(ARGS)
@@ -33,7 +33,7 @@ check: .venv/.dev
 bench: .venv/.dev
 	$(RUN) bench $(ARGS)
 
-clients: .venv/.dev
+clients: .venv/.dev tools client-tools
 	$(RUN) pytest -n 2 tests/clients $(ARGS)
 
 soak: export OBJSTORE_KILLS = $(SOAK_KILLS)
@@ -57,8 +57,25 @@ tools:
 	  echo "tools: $(TOOLS) need root and apt-get; tests that need them skip"; \
 	fi
 
+# Clients in Python and JavaScript of other projects, in environments of their own.
+client-tools:
+	@$(MAKE) --no-print-directory .clients/.python || echo "client-tools: no Python clients; their tests skip"
+	@$(MAKE) --no-print-directory .clients/.node || echo "client-tools: no JavaScript clients; their tests skip"
+
 clean:
-	rm -rf build dist site htmlcov .coverage .coverage.* .hypothesis .*_cache .venv/.serve .venv/.dev
+	rm -rf .clients build dist site htmlcov .coverage .coverage.* .hypothesis .*_cache .venv/.serve .venv/.dev
+
+.clients/.python: pyproject.toml | .venv/bin/python
+	$(PYTHON) -m venv .clients/venv
+	.venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["clients"], sep="\n")' > .clients/requirements.txt
+	.clients/venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement .clients/requirements.txt
+	touch $@
+
+.clients/.node: tests/clients/javascript/package.json
+	mkdir -p .clients/node
+	cp $< .clients/node
+	npm install --prefix .clients/node --no-audit --no-fund --no-package-lock --silent
+	touch $@
 
 # The stamps make an install happen once for each state of pyproject.toml.  It is an
 # editable one, so that what runs is the tree as it stands.

@@ -42,9 +42,10 @@ class Tool:
     """A command of a client; a test that needs one which is not installed is skipped."""
 
     def __init__(self, name: str, *options: str, **environment: str) -> None:
-        self._path = SCRIPTS / name
-        if not self._path.exists() and shutil.which(name) is None:
-            pytest.skip(f"{name} is not installed: pip install '.[dev]'")
+        found = shutil.which(name, path=f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}")
+        if found is None:
+            pytest.skip(f"{name} is not installed: pip install '.[dev]', or make tools")
+        self._path = found
         self._options = options
         self._environment = os.environ | environment
 
