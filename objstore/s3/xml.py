@@ -22,6 +22,8 @@ DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 # references, but it is what S3 sends, and clients that need them ask for encoding-type=url.
 _SPECIAL = re.compile("[&<>\"'\x00-\x1f\x7f\ufffe\uffff]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
+# What no document can have in any way.
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # What encoding-type=url leaves alone.
 _URL_SAFE = "/*"
 
@@ -86,6 +88,10 @@ def response(body: bytes, status: int = 200) -> Response:
     return Response(status, headers, body)
 
 
+def _readable(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", text)
+
+
 def error_document(
     code: str,
     message: str,
@@ -94,11 +100,14 @@ def error_document(
     request_id: str,
     host_id: str,
 ) -> bytes:
-    """The body of an error response; S3 gives it no namespace."""
-    parts = [element("Code", code), element("Message", message)]
-    parts += [element(name, value) for name, value in extra.items()]
+    """The body of an error response; S3 gives it no namespace.
+
+    Who gets an error can always read it: what XML has no way to say is replaced.
+    """
+    parts = [element("Code", code), element("Message", _readable(message))]
+    parts += [element(name, _readable(value)) for name, value in extra.items()]
     parts += [
-        element("Resource", resource),
+        element("Resource", _readable(resource)),
         element("RequestId", request_id),
         element("HostId", host_id),
     ]

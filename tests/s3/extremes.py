@@ -72,6 +72,8 @@ def world(server: S3) -> dict[str, str]:
 
 _BUCKET_STATE = (
     "", "list-type=2", "versions", "uploads", "versioning", "tagging", "encryption", "object-lock",
+    "cors", "website", "policy", "publicAccessBlock", "logging", "notification", "requestPayment",
+    "accelerate", "ownershipControls", "acl",
 )  # fmt: skip
 _OBJECT_STATE = ("", "tagging", "retention", "legal-hold")
 
