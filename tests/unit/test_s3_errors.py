@@ -153,7 +153,7 @@ def test_the_document() -> None:
     response = to_response(CONTEXT, REQUEST, S3Error("NoSuchKey", "<why>", extra={"Key": "a\x01&"}))
     assert response.body == (
         b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>NoSuchKey</Code>'
-        b"<Message>&lt;why&gt;</Message><Key>a&#1;&amp;</Key><Resource>/b/k</Resource>"
+        b"<Message>&lt;why&gt;</Message><Key>a\xef\xbf\xbd&amp;</Key><Resource>/b/k</Resource>"
         b"<RequestId>ID</RequestId><HostId>objstore</HostId></Error>"
     )
     headers = dict(response.headers)
