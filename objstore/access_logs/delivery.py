@@ -75,11 +75,18 @@ class AccessLogs:
         self.is_active = False
 
     def activate(self) -> None:
-        """A bucket wants a log, or another one: every process of the store is to look."""
+        """A bucket is about to want a log: every process of the store is to look.
+
+        Raises:
+            OSError: the others cannot be told.
+        """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._folder / _WANTED).touch(mode=0o600)
-        self._known.clear()
         self.is_active = True
+
+    def forget(self, bucket: str) -> None:
+        """What a bucket wants has changed; the other processes notice within a second."""
+        self._known.pop(bucket, None)
 
     def wanted(self, bucket: str) -> str | None:
         """The owner of a bucket that wants a log; None for one that does not."""

@@ -49,9 +49,10 @@ def put_logging(ctx: Context, request: Request, body: bytes) -> Response:
         if ctx.access_logs is None:
             raise not_implemented("This server delivers no access logs")
         value = settings.encode(wanted)
+        ctx.access_logs.activate()  # first: what cannot be delivered is not stored
     ctx.store.set_bucket_setting(request.bucket, SETTING, value)
     if ctx.access_logs is not None:
-        ctx.access_logs.activate()
+        ctx.access_logs.forget(request.bucket)
     return Response(200, [(b"content-length", b"0")])
 
 
