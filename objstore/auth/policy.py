@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 MAX_POLICY_BYTES: Final = 20 * 1024
 """S3's bound on a bucket's policy."""
@@ -26,7 +26,7 @@ _STATEMENT_FIELDS = frozenset(("Sid", "Effect", "Principal", "Action", "Resource
 _NOT_OFFERED = ("NotPrincipal", "NotAction", "NotResource", "Condition")
 _EFFECTS = ("Allow", "Deny")
 _EVERYBODY: Final = "*"
-_ACTION = re.compile(r"\*|s3:[A-Za-z*?]+")
+_ACTION = re.compile(r"\*|s3:[a-z*?]+", re.IGNORECASE)
 _ARN: Final = "arn:aws:s3:::"
 # What stands for others, and variables, of which ${*}, ${?} and ${$} are the characters.
 _SPECIAL = re.compile(r"\*+|\?|\$\{([^}]*)\}")
@@ -160,9 +160,7 @@ def _tree(document: bytes) -> dict[str, Any]:
         tree = json.loads(document.decode("utf-8"), object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise PolicyError("This policy contains invalid Json") from None
-    if not isinstance(tree, dict):  # something else behind the brace is no JSON
-        raise PolicyError("This policy contains invalid Json")
-    return tree
+    return cast(dict[str, Any], tree)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -234,6 +232,8 @@ def _texts(tree: dict[str, Any], name: str) -> Sequence[str]:
 def _resource(text: str, bucket: str) -> Glob:
     """The pattern of a resource, which is the bucket, or is in it."""
     of_bucket = text.removeprefix(_ARN)
+    if text == "*":
+        return Glob(text)
     if of_bucket == text or not _can_be_in(of_bucket, bucket):
         raise PolicyError("Policy has invalid resource")
     return Glob(text)
