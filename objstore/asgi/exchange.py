@@ -124,7 +124,9 @@ class Exchange:
     def finish_body(self) -> None:
         """The request's body has arrived whole."""
         self.body_complete = True
-        self.received_ns = self.protocol.server_state.clock.monotonic_ns()
+        state = self.protocol.server_state
+        if state.access_logs is not None and state.access_logs.is_active:
+            self.received_ns = state.clock.monotonic_ns()
         self.wake()
 
     def disconnect(self) -> None:

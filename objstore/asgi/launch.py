@@ -242,6 +242,7 @@ def _serve_store(
         access_logs=logs,
     )
     state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
+    state.access_logs = logs
     server = FrontServer(
         app, state, handoff=handoff, on_ready=ready, on_close=on_close, on_drain=app.withdraw
     )

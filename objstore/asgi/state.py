@@ -22,6 +22,7 @@ from objstore.s3.http import Headers
 from objstore.s3.xml import error_document
 
 if TYPE_CHECKING:
+    from objstore.access_logs import AccessLogs
     from objstore.asgi.protocol import FrontProtocol
 
 TICK_S = 0.1
@@ -66,6 +67,7 @@ class FrontState(ServerState):
         self.clock: Clock = clock or SystemClock()
         self.request_ids = RequestIds(entropy or SystemEntropy())
         self.log_access = access_log
+        self.access_logs: AccessLogs | None = None
         self.now_s = 0.0
         self.date_line = b""
         shortest_s = min(

@@ -16,6 +16,9 @@ from objstore.s3.router import route
 from objstore.s3.table import PREFLIGHT
 from objstore.s3.website import site_of
 
+SIGNED = b"AWS"
+"""How an Authorization header of the API begins, whatever the host: no website has those."""
+
 
 def prepare(ctx: Context, request: Request) -> Operation:
     """Route, authenticate, and refuse what is not offered, in this order.
@@ -26,9 +29,11 @@ def prepare(ctx: Context, request: Request) -> Operation:
     Raises:
         S3Error, AuthError, StoreError: for `errors.to_response`.
     """
-    site = site_of(ctx, request)
-    if site:
-        return _of_site(ctx, request, site)
+    authorization = request.header_map.get(b"authorization")
+    if authorization is None or not authorization.startswith(SIGNED):
+        site = site_of(ctx, request)
+        if site:
+            return _of_site(ctx, request, site)
     operation = route(ctx, request)
     if operation.kind != "read":
         asked_by(request.cause)

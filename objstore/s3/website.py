@@ -86,14 +86,11 @@ def location(request: Request, redirect: Redirect, key: str, replaced: str = "")
 
 
 def site_of(ctx: Context, request: Request) -> str:
-    """The bucket whose website a request is for; empty for the API.
+    """The bucket whose website a request is for that no header signs; empty for the API.
 
     That is one below a domain of websites; and a bucket that has a website and the very name
     of the host, as where somebody's own domain leads here.  What is signed is for the API.
     """
-    authorization = request.header_map.get(b"authorization")
-    if authorization is not None and authorization.startswith(b"AWS"):
-        return ""
     host = request.header_map.get(b"host", b"").decode("latin-1")
     bucket = bucket_of_host(host, ctx.website_domains)
     if bucket:
