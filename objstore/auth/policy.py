@@ -1,9 +1,4 @@
-"""Bucket policies that make a bucket public: what they may say, and what they allow.
-
-A policy is accepted if all of it is honoured.  Honoured are statements that allow everybody
-something without conditions: what websites and public downloads are made of.  Anything else
-of the policy language is refused by its name, because a policy that is stored and not kept
-to would open what it means to close.
+"""Policies: JSON in, statements out that can be asked whether they apply to a request.
 
 Grammar: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 """
@@ -12,112 +7,105 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, cast
+
+from objstore.auth.conditions import Condition, ConditionError, parse_conditions
+from objstore.auth.patterns import Context, Glob
 
 MAX_POLICY_BYTES: Final = 20 * 1024
 """S3's bound on a bucket's policy."""
 
-_VERSIONS = ("2008-10-17", "2012-10-17")
-_FIELDS = frozenset(("Version", "Id", "Statement"))
-_STATEMENT_FIELDS = frozenset(("Sid", "Effect", "Principal", "Action", "Resource"))
-_NOT_OFFERED = ("NotPrincipal", "NotAction", "NotResource", "Condition")
-_EFFECTS = ("Allow", "Deny")
-_EVERYBODY: Final = "*"
-_ACTION = re.compile(r"\*|s3:[a-z*?]+", re.IGNORECASE)
+ALLOW: Final = "Allow"
+DENY: Final = "Deny"
+EVERYBODY: Final = "*"
+
+_VERSIONS: Final = ("2008-10-17", "2012-10-17")
+_WITH_VARIABLES: Final = _VERSIONS[1]
+_FIELDS: Final = frozenset(("Version", "Id", "Statement"))
+_PAIRS: Final = (("Action", "NotAction"), ("Resource", "NotResource"))
+_PRINCIPALS: Final = ("Principal", "NotPrincipal")
+_PRINCIPAL_KINDS: Final = ("AWS", "CanonicalUser", "Service", "Federated")
+_STATEMENT_FIELDS: Final = frozenset(
+    ("Sid", "Effect", "Condition", *_PRINCIPALS, *(name for pair in _PAIRS for name in pair))
+)
+_ACTION: Final = re.compile(r"\*|[a-z0-9-]+:[a-z0-9*?]+", re.IGNORECASE)
 _ARN: Final = "arn:aws:s3:::"
-# What stands for others, and variables, of which ${*}, ${?} and ${$} are the characters.
-_SPECIAL = re.compile(r"\*+|\?|\$\{([^}]*)\}")
 
 
 class PolicyError(Exception):
     """A policy that is none; the text says why in S3's words."""
 
 
-class PolicyNotOfferedError(Exception):
-    """A policy that is one, and says what is not honoured here; the text names it."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be decided.
 
-
-class Glob:
-    """A text in which ``*`` stands for any others and ``?`` for one.
-
-    Matched in time that is bounded by the product of the lengths: as one expression,
-    ``a*b*c*`` and so on would take a power of them.
+    `action`: such as ``s3:GetObject``.  `resource`: an ARN.  `principals`: every name that
+    a policy may call the requester by, as ``AWS:arn:...``; empty for nobody in particular.
     """
 
-    __slots__ = ("_parts", "_sizes")
-
-    def __init__(self, pattern: str) -> None:
-        parts: list[str] = [""]
-        sizes = [0]
-        at = 0
-        for match in _SPECIAL.finditer(pattern):
-            parts[-1] += re.escape(pattern[at : match.start()])
-            sizes[-1] += match.start() - at
-            at = match.end()
-            if match.group().startswith("*"):
-                parts.append("")
-                sizes.append(0)
-                continue
-            parts[-1] += "." if match.group() == "?" else re.escape(_literal(match))
-            sizes[-1] += 1
-        parts[-1] += re.escape(pattern[at:])
-        sizes[-1] += len(pattern) - at
-        self._parts = [re.compile(part, re.DOTALL) for part in parts]
-        self._sizes = sizes
-
-    def matches(self, text: str) -> bool:
-        """Whether the whole text is one that the pattern stands for."""
-        first, *others = self._parts
-        if not others:
-            return first.fullmatch(text) is not None
-        last_start = len(text) - self._sizes[-1]
-        at = self._sizes[0]
-        if last_start < at or first.match(text) is None:
-            return False
-        for part in others[:-1]:  # each as early as it can be leaves most to the others
-            found = part.search(text, at, last_start)
-            if found is None:
-                return False
-            at = found.end()
-        return others[-1].fullmatch(text, last_start) is not None
-
-
-def _literal(variable: re.Match[str]) -> str:
-    if variable.group(1) not in ("*", "?", "$"):
-        raise PolicyNotOfferedError(f"The policy variable {variable.group()} is not implemented")
-    return variable.group(1)
+    action: str
+    resource: str
+    principals: frozenset[str] = frozenset()
+    context: Context = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What everybody is allowed: whatever matches one of each.
+    """One statement.
 
-    `actions`: in lower case, as actions are told apart without it.
+    `principals`: names as of `Request`, or `EVERYBODY`; None in policies of an identity.
+    `excludes_...`: the field was the one with Not: it means all others.
     """
 
+    effect: str
     actions: tuple[Glob, ...]
     resources: tuple[Glob, ...]
+    conditions: tuple[Condition, ...] = ()
+    principals: frozenset[str] | None = None
+    excludes_actions: bool = False
+    excludes_resources: bool = False
+    excludes_principals: bool = False
+    sid: str = ""
 
-    def allows(self, action: str, resource: str) -> bool:
-        """Whether it allows an action (``s3:GetObject``) on a resource (an ARN)."""
-        lower = action.lower()
-        return any(pattern.matches(lower) for pattern in self.actions) and any(
-            pattern.matches(resource) for pattern in self.resources
+    def applies(self, request: Request) -> bool:
+        """Whether what it says is said of a request."""
+        context = request.context
+        return (
+            _any(self.actions, request.action, context) != self.excludes_actions
+            and _any(self.resources, request.resource, context) != self.excludes_resources
+            and self._is_about(request)
+            and all(condition.holds(context) for condition in self.conditions)
         )
+
+    def _is_about(self, request: Request) -> bool:
+        if self.principals is None:
+            return True
+        is_named = EVERYBODY in self.principals or not self.principals.isdisjoint(
+            request.principals
+        )
+        return is_named != self.excludes_principals
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A bucket's policy.  There is no denying it: what nothing allows is denied."""
+    """What a document says, in its order."""
 
-    statements: tuple[Statement, ...]
+    statements: tuple[Statement, ...] = ()
 
-    def allows_everybody(self, action: str, resource: str) -> bool:
-        """Whether anybody at all, signed or not, may do it."""
-        return any(statement.allows(action, resource) for statement in self.statements)
+    def find(self, effect: str, request: Request) -> Statement | None:
+        """The first statement of an effect that applies."""
+        for statement in self.statements:
+            if statement.effect == effect and statement.applies(request):
+                return statement
+        return None
+
+
+def _any(patterns: tuple[Glob, ...], text: str, context: Context) -> bool:
+    return any(pattern.matches(text, context) for pattern in patterns)
 
 
 def arn(bucket: str, key: str = "") -> str:
@@ -125,32 +113,50 @@ def arn(bucket: str, key: str = "") -> str:
     return f"{_ARN}{bucket}/{key}" if key else _ARN + bucket
 
 
-@lru_cache(maxsize=256)
-def parse(document: bytes, bucket: str) -> Policy:
+@lru_cache(maxsize=1024)
+def parse_bucket_policy(document: bytes, bucket: str) -> Policy:
     """The policy of a bucket from its JSON.
 
     Raises:
         PolicyError: it is no policy of this bucket.
-        PolicyNotOfferedError: it says what is not honoured.
     """
+    policy = _parse(document, has_principals=True)
+    for tree in _statements(_tree(document)):
+        for text in _texts(tree, "Action", "NotAction")[0]:
+            if text != "*" and not text.lower().startswith("s3:"):
+                raise PolicyError("Policy has invalid action")
+        for text in _texts(tree, "Resource", "NotResource")[0]:
+            if text != "*" and not _can_be_in(text, bucket):
+                raise PolicyError("Policy has invalid resource")
+    return policy
+
+
+@lru_cache(maxsize=4096)
+def parse_identity_policy(document: bytes) -> Policy:
+    """The policy of a user, a group or a role.
+
+    Raises:
+        PolicyError: it is none.
+    """
+    return _parse(document, has_principals=False)
+
+
+def _parse(document: bytes, *, has_principals: bool) -> Policy:
     if len(document) > MAX_POLICY_BYTES:
         raise PolicyError(f"Policies must not be larger than {MAX_POLICY_BYTES} bytes")
     tree = _tree(document)
     _check_fields(tree, _FIELDS)
-    if tree.get("Version", _VERSIONS[0]) not in _VERSIONS:
+    version = tree.get("Version", _VERSIONS[0])
+    if version not in _VERSIONS:
         raise PolicyError("The policy must contain a valid version string")
     if not isinstance(tree.get("Id", ""), str):
         raise PolicyError("Invalid policy syntax.")
-    found = tree.get("Statement")
-    if found is None:
-        raise PolicyError("Missing required field Statement")
-    statements = found if isinstance(found, list) else [found]
-    if not statements:
-        raise PolicyError("Could not parse the policy: Statement is empty!")
-    names = [each.get("Sid") for each in statements if isinstance(each, dict) and "Sid" in each]
+    found = list(_statements(tree))
+    names = [each["Sid"] for each in found if "Sid" in each]
     if any(not isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise PolicyError("Statement IDs (SID) in a single policy must be unique.")
-    return Policy(tuple(_statement(each, bucket) for each in statements))
+    has_variables = version == _WITH_VARIABLES
+    return Policy(tuple(_statement(each, has_principals, has_variables) for each in found))
 
 
 def _tree(document: bytes) -> dict[str, Any]:
@@ -171,74 +177,94 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _statements(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    found = tree.get("Statement")
+    if found is None:
+        raise PolicyError("Missing required field Statement")
+    listed = found if isinstance(found, list) else [found]
+    if not listed:
+        raise PolicyError("Could not parse the policy: Statement is empty!")
+    for each in listed:
+        if not isinstance(each, dict):
+            raise PolicyError("Invalid policy syntax.")
+        yield each
+
+
 def _check_fields(tree: dict[str, Any], known: frozenset[str]) -> None:
     for name in tree:
         if name not in known:
             raise PolicyError(f"Unknown field {name}")
 
 
-def _statement(tree: Any, bucket: str) -> Statement:
-    if not isinstance(tree, dict):
-        raise PolicyError("Invalid policy syntax.")
-    _check_fields(tree, _STATEMENT_FIELDS.union(_NOT_OFFERED))
+def _statement(tree: dict[str, Any], has_principals: bool, has_variables: bool) -> Statement:
+    _check_fields(tree, _STATEMENT_FIELDS)
     effect = tree.get("Effect")
     if effect is None:
         raise PolicyError("Missing required field Effect")
-    if effect not in _EFFECTS:
+    if effect not in (ALLOW, DENY):
         raise PolicyError(f"Invalid effect: {effect}")
-    for name in _NOT_OFFERED:
-        if name in tree:
-            raise PolicyNotOfferedError(f"{name} in bucket policies is not implemented")
-    if effect == "Deny":
-        raise PolicyNotOfferedError("The effect Deny in bucket policies is not implemented")
-    _check_principal(tree)
-    actions = _texts(tree, "Action")
-    resources = _texts(tree, "Resource")
-    for action in actions:
-        if not _ACTION.fullmatch(action):
-            raise PolicyError("Policy has invalid action")
+    principals, excludes_principals = _principals(tree, has_principals)
+    actions, excludes_actions = _texts(tree, "Action", "NotAction")
+    resources, excludes_resources = _texts(tree, "Resource", "NotResource")
+    if not all(map(_ACTION.fullmatch, actions)):
+        raise PolicyError("Policy has invalid action")
+    try:
+        conditions = parse_conditions(tree.get("Condition", {}), has_variables=has_variables)
+    except ConditionError as error:
+        raise PolicyError(str(error)) from None
     return Statement(
-        tuple(Glob(action.lower()) for action in actions),
-        tuple(_resource(text, bucket) for text in resources),
+        effect,
+        tuple(Glob(action, has_variables=False, ignores_case=True) for action in actions),
+        tuple(Glob(resource, has_variables=has_variables) for resource in resources),
+        conditions,
+        principals,
+        excludes_actions,
+        excludes_resources,
+        excludes_principals,
+        tree.get("Sid", ""),
     )
 
 
-def _check_principal(tree: dict[str, Any]) -> None:
-    if "Principal" not in tree:
-        raise PolicyError("Missing required field Principal")
-    principal = tree["Principal"]
-    if isinstance(principal, dict):
-        if set(principal) - {"AWS", "CanonicalUser", "Service", "Federated"} or not principal:
-            raise PolicyError("Invalid principal in policy")
-        if set(principal) == {"AWS"}:
-            principal = principal["AWS"]
-            principal = principal[0] if principal in ([_EVERYBODY],) else principal
-        if principal != _EVERYBODY:
-            raise PolicyNotOfferedError("A Principal other than everybody (*) is not implemented")
-    elif principal != _EVERYBODY:
-        raise PolicyError("Invalid principal in policy")
-
-
-def _texts(tree: dict[str, Any], name: str) -> Sequence[str]:
-    """One text, or a list of them."""
-    if name not in tree:
+def _texts(tree: dict[str, Any], name: str, opposite: str) -> tuple[list[str], bool]:
+    """One text or a list of them, under a name or under its opposite; and whether that was it."""
+    if (name in tree) == (opposite in tree):
         raise PolicyError(f"Missing required field {name}")
-    found = tree[name] if isinstance(tree[name], list) else [tree[name]]
-    if not found or not all(isinstance(each, str) for each in found):
+    given = name if name in tree else opposite
+    found = tree[given] if isinstance(tree[given], list) else [tree[given]]
+    if not found or not all(isinstance(each, str) and each for each in found):
         raise PolicyError(f"Policy has invalid {name.lower()}")
-    return found
+    return found, given == opposite
 
 
-def _resource(text: str, bucket: str) -> Glob:
-    """The pattern of a resource, which is the bucket, or is in it."""
+def _principals(tree: dict[str, Any], wanted: bool) -> tuple[frozenset[str] | None, bool]:
+    given = [name for name in _PRINCIPALS if name in tree]
+    if not wanted:
+        if given:
+            raise PolicyError(f"Policy document should not specify a {given[0].lower()}.")
+        return None, False
+    if len(given) != 1:
+        raise PolicyError("Missing required field Principal")
+    found = tree[given[0]]
+    excludes = given[0] == "NotPrincipal"
+    if found == EVERYBODY:
+        return frozenset((EVERYBODY,)), excludes
+    if not isinstance(found, dict) or not found or set(found) - set(_PRINCIPAL_KINDS):
+        raise PolicyError("Invalid principal in policy")
+    names = set()
+    for kind, listed in found.items():
+        for name in listed if isinstance(listed, list) else [listed]:
+            if not isinstance(name, str) or not name:
+                raise PolicyError("Invalid principal in policy")
+            is_everybody = kind == "AWS" and name == EVERYBODY
+            names.add(EVERYBODY if is_everybody else f"{kind}:{name}")
+    if not names:
+        raise PolicyError("Invalid principal in policy")
+    return frozenset(names), excludes
+
+
+def _can_be_in(text: str, bucket: str) -> bool:
+    """Whether a resource is the bucket, or can be in it."""
     of_bucket = text.removeprefix(_ARN)
-    if text == "*":
-        return Glob(text)
-    if of_bucket == text or not _can_be_in(of_bucket, bucket):
-        raise PolicyError("Policy has invalid resource")
-    return Glob(text)
-
-
-def _can_be_in(pattern: str, bucket: str) -> bool:
     # a star at the end of the name reaches into the keys, and matches the name as well
-    return Glob(pattern.partition("/")[0]).matches(bucket)
+    name = of_bucket.partition("/")[0]
+    return of_bucket != text and Glob(name, has_variables=False).matches(bucket, {})

@@ -2,24 +2,28 @@
 
 Two things have to say so: the policy, and the bucket's public access block, which a new
 bucket has whole, as in S3 since April 2023.  Until there are several accounts, whoever signs
-owns everything, and is asked nothing of this.
+owns everything, and is asked nothing of this: so a policy that denies anything, or names
+anybody, is refused.  A policy that is stored and not kept to would open what it means to close.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from objstore.auth import policy
-from objstore.auth.policy import Policy
+from objstore.auth.evaluator import Policies, Who, decide
+from objstore.auth.policy import DENY, EVERYBODY, Policy, arn, parse_bucket_policy
+from objstore.auth.policy import Request as Asked
+from objstore.auth.public import is_public
 from objstore.errors import NoSuchKeyError, NoSuchSettingError, NoSuchVersionError
 from objstore.s3.errors import S3Error
 from objstore.s3.http import Context, Request, Response
 from objstore.s3.operation import Operation
+from objstore.s3.policy_context import context_of
 
 POLICY: Final = "policy"
 BLOCK: Final = "public-access-block"
@@ -37,7 +41,7 @@ BLOCKS: Final = (
 )
 BLOCK_POLICY, RESTRICT = BLOCKS[2:]
 
-NO_POLICY: Final = Policy(())
+NO_POLICY: Final = Policy()
 
 LIST: Final = "s3:ListBucket"
 GET: Final = "s3:GetObject"
@@ -95,6 +99,28 @@ def block_of(ctx: Context, bucket: str) -> frozenset[str]:
         return frozenset(BLOCKS)
 
 
+class PolicyNotHonouredError(Exception):
+    """A policy that is one, and says what is not honoured here; the text names it."""
+
+
+def parse(document: bytes, bucket: str) -> Policy:
+    """A bucket's policy, all of which is honoured.
+
+    Raises:
+        PolicyError: it is none.
+        PolicyNotHonouredError: it says what is not honoured.
+    """
+    policy = parse_bucket_policy(document, bucket)
+    for statement in policy.statements:
+        if statement.effect == DENY:
+            raise PolicyNotHonouredError("The effect Deny in bucket policies is not implemented")
+        if statement.excludes_principals or statement.principals != frozenset((EVERYBODY,)):
+            raise PolicyNotHonouredError(
+                "A Principal other than everybody (*) is not implemented in bucket policies"
+            )
+    return policy
+
+
 def policy_of(ctx: Context, bucket: str) -> Policy:
     """What a bucket allows everybody, the block considered.
 
@@ -105,12 +131,29 @@ def policy_of(ctx: Context, bucket: str) -> Policy:
         document = ctx.store.bucket_setting(bucket, POLICY)
     except NoSuchSettingError:
         return NO_POLICY
-    return NO_POLICY if RESTRICT in block_of(ctx, bucket) else policy.parse(document, bucket)
+    policy = parse_bucket_policy(document, bucket)
+    is_restricted = is_public(policy) and RESTRICT in block_of(ctx, bucket)
+    return NO_POLICY if is_restricted else policy
 
 
-def may_all(ctx: Context, bucket: str, action: str, key: str = "") -> bool:
-    """Whether everybody may do something with a bucket, or with an object of it."""
-    return policy_of(ctx, bucket).allows_everybody(action, policy.arn(bucket, key))
+def may_all(ctx: Context, request: Request, action: str, key: str = "") -> bool:
+    """Whether everybody may do something with the bucket of a request, or with an object of it."""
+    policy = policy_of(ctx, request.bucket)
+    return _allows(ctx, request, policy, (action,), key)
+
+
+def _allows(
+    ctx: Context, request: Request, policy: Policy, actions: Iterable[str], key: str
+) -> bool:
+    """Whether a policy allows nobody in particular all of these actions."""
+    if not policy.statements:
+        return False
+    resource, context = arn(request.bucket, key), context_of(ctx, request, policy, key)
+    policies = Policies(resource=policy)
+    return all(
+        decide(Asked(action, resource, context=context), Who.NOBODY, policies).is_allowed
+        for action in actions
+    )
 
 
 def admit(ctx: Context, request: Request, operation: Operation) -> Operation:
@@ -145,9 +188,8 @@ def check(ctx: Context, request: Request, actions: tuple[str, ...]) -> None:
     if request.query_value("versionId") is not None:
         actions = tuple(_OF_VERSIONS.get(action, action) for action in actions)
     besides = {needed for name, needed in _OF_HEADERS.items() if name in request.header_map}
-    allowed = policy_of(ctx, request.bucket)
-    resource = policy.arn(request.bucket, request.key)
-    if not all(allowed.allows_everybody(each, resource) for each in (*actions, *besides)):
+    policy = policy_of(ctx, request.bucket)
+    if not _allows(ctx, request, policy, (*actions, *besides), request.key):
         raise S3Error("AccessDenied")
     if _requester_pays(ctx, request.bucket):  # and nobody is there to pay
         raise S3Error("AccessDenied")
@@ -174,6 +216,6 @@ def _concealing(handler: Any, ctx: Context, request: Request, *arguments: Any) -
     try:
         return handler(ctx, request, *arguments)
     except (NoSuchKeyError, NoSuchVersionError):
-        if not may_all(ctx, request.bucket, LIST):
+        if not may_all(ctx, request, LIST):
             raise S3Error("AccessDenied") from None
         raise

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from objstore.auth import policy
+from objstore.auth.policy import PolicyError
+from objstore.auth.public import is_public
 from objstore.errors import NoSuchSettingError
 from objstore.s3 import public_access, xml
 from objstore.s3.errors import S3Error, not_implemented
@@ -27,13 +28,12 @@ def put_policy(ctx: Context, request: Request, body: bytes) -> Response:
     """PutBucketPolicy: what is accepted is honoured, and all else refused by its name."""
     ctx.store.head_bucket(request.bucket)
     try:
-        policy.parse(bytes(body), request.bucket)
-    except policy.PolicyError as error:
+        policy = public_access.parse(bytes(body), request.bucket)
+    except PolicyError as error:
         raise S3Error("MalformedPolicy", str(error)) from None
-    except policy.PolicyNotOfferedError as error:
+    except public_access.PolicyNotHonouredError as error:
         raise not_implemented(str(error)) from None
-    # Whatever is accepted allows everybody something.
-    if BLOCK_POLICY in public_access.block_of(ctx, request.bucket):
+    if is_public(policy) and BLOCK_POLICY in public_access.block_of(ctx, request.bucket):
         raise S3Error(
             "AccessDenied",
             "Public policies are blocked by the BlockPublicPolicy setting of the bucket's public "
@@ -52,8 +52,8 @@ def delete_policy(ctx: Context, request: Request, body: bytes) -> Response:
 
 def get_policy_status(ctx: Context, request: Request, body: bytes) -> Response:
     """GetBucketPolicyStatus: whether the policy makes the bucket public."""
-    is_public = policy.parse(_document(ctx, request.bucket), request.bucket).statements != ()
-    text = "true" if is_public else "false"
+    policy = public_access.parse(_document(ctx, request.bucket), request.bucket)
+    text = "true" if is_public(policy) else "false"
     return xml.response(xml.document("PolicyStatus", xml.element("IsPublic", text)))
 
 

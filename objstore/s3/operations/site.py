@@ -19,11 +19,13 @@ from objstore.s3.operation import Operation
 from objstore.s3.operations.get import get_object
 from objstore.s3.website import Redirect, Website
 
-# Of the request's own headers, what asks for a part of a page, or for one that has changed.
+# Of the request's own headers, what asks for a part of a page, or for one that has changed,
+# and what policies ask for.
 _PASSED_ON = frozenset(
     (
         *(b"range", b"if-range", b"if-match", b"if-none-match"),
         *(b"if-modified-since", b"if-unmodified-since"),
+        *(b"referer", b"user-agent"),  # for conditions of policies
     )
 )
 _NO_ERROR_PAGE = "An Error Occurred While Attempting to Retrieve a Custom Error Document"
@@ -109,9 +111,21 @@ def _object(ctx: Context, request: Request, key: str, headers: Headers) -> Respo
 
 def _asked(request: Request, key: str, headers: Headers) -> Request:
     """The request for an object that is made of one for a page."""
-    asked = Request("GET", request.raw_path, b"", headers, request_id=request.request_id)
+    asked = Request(
+        "GET",
+        request.raw_path,
+        b"",
+        headers,
+        request.scheme,
+        request.client_host,
+        request.request_id,
+    )
     asked.bucket, asked.key = request.bucket, key
     return asked
+
+
+def _of_policies(request: Request) -> Headers:
+    return [pair for pair in request.headers if pair[0] in (b"referer", b"user-agent")]
 
 
 def _is_readable(ctx: Context, request: Request, key: str) -> bool:
@@ -119,7 +133,7 @@ def _is_readable(ctx: Context, request: Request, key: str) -> bool:
         ctx.store.head(request.bucket, key, customer_key=None)
     except StoreError:
         return False
-    return public_access.may_all(ctx, request.bucket, public_access.GET, key)
+    return public_access.may_all(ctx, request, public_access.GET, key)
 
 
 def _by_rule(request: Request, redirect: Redirect, prefix: str) -> Response:
@@ -144,7 +158,7 @@ def _error_page(ctx: Context, request: Request, site: Website, error: S3Error) -
     if not site.error or not 400 <= error.status < 500:
         return _plain_page(ctx, request, error)
     try:
-        response = _object(ctx, request, site.error, [])
+        response = _object(ctx, request, site.error, _of_policies(request))
     except Exception as second:
         return _plain_page(ctx, request, error, _mapped(_asked(request, site.error, []), second))
     if response.status == 200:
