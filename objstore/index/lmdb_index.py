@@ -4,13 +4,18 @@ Options, each for a measured reason (docs/design/0001-log-and-index.md):
 ``lib_version=1`` for keys of 1,024 bytes and more; ``sync=False`` since the
 log is the truth and the index is rebuilt after a power loss; never
 ``writemap``, which aborts the process in this version.
+
+A transaction that begins to read while others commit may find the root of a commit after its
+own: two commits later the place of its root is written again.  The pages are whole, but this
+version of LMDB tells them from damage no more (MDB_CORRUPTED).  So who reads first begins
+again; only what stays damaged is.  `tests/unit/test_index_races.py` has it.
 """
 
 from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -23,6 +28,9 @@ from objstore.index.base import IndexFullError, IndexUnusableError
 # Of LMDB's lock file: a cache line for each reader, and what stands before them.
 _LOCK_READER_BYTES = 64
 _LOCK_HEAD_BYTES = 4096
+
+READ_ATTEMPTS = 10
+"""How often a transaction begins, before what it finds counts as damage."""
 
 _row_key = itemgetter(0)
 
@@ -61,7 +69,7 @@ class LmdbIndex:
         self._env.reader_check()
 
     def read(self) -> _LmdbTransaction:
-        return _LmdbTransaction(self._env.begin())
+        return _LmdbTransaction(self._env.begin)
 
     def write(self) -> _LmdbWriteTransaction:
         return _LmdbWriteTransaction(self._env.begin(write=True))
@@ -70,6 +78,14 @@ class LmdbIndex:
         self._env.sync(True)
 
     def copy_to(self, fd: int) -> None:
+        start = os.lseek(fd, 0, os.SEEK_CUR)
+        for _attempt in range(READ_ATTEMPTS - 1):
+            try:
+                self._env.copyfd(fd, compact=True)
+                return
+            except lmdb.CorruptedError:
+                os.ftruncate(fd, start)
+                os.lseek(fd, start, os.SEEK_SET)
         self._env.copyfd(fd, compact=True)
 
     def size_bytes(self) -> int:
@@ -102,25 +118,69 @@ def _allocate_lock_file(path: Path, max_readers: int) -> None:
 class _LmdbTransaction:
     """A transaction that reads; classes, since a generator for each would cost 2 µs."""
 
-    __slots__ = ("_txn", "delete", "get", "put", "replace")
+    __slots__ = ("_begin", "_is_fresh", "_txn", "delete", "get", "put", "replace")
 
-    def __init__(self, txn: Any) -> None:
-        self._txn = txn
-        # Bound once: a forwarding method would cost more than the call behind it.
-        self.get = txn.get
-        self.delete = txn.delete
-        self.put = txn.put
-        self.replace = txn.replace
+    def __init__(self, begin: Callable[[], Any]) -> None:
+        self._begin = begin
+        self._txn = begin()
+        self._is_fresh = True
+        self.get: Callable[..., bytes | None] = self._first_get
+
+    def _first_get(self, key: bytes, default: bytes | None = None) -> bytes | None:
+        try:
+            found: bytes | None = self._txn.get(key, default)
+        except lmdb.CorruptedError:
+            if not self._is_fresh:
+                raise
+            self._begin_again()
+            found = self._txn.get(key, default)
+        self._is_fresh = False
+        self.get = self._txn.get
+        return found
+
+    def _begin_again(self) -> None:
+        """Begin anew until the root is of this transaction.
+
+        Raises:
+            lmdb.CorruptedError: it never is: the index is damaged.
+        """
+        for attempt in range(READ_ATTEMPTS):
+            self._txn.abort()
+            self._txn = self._begin()
+            try:
+                self._txn.get(b"\x00")
+            except lmdb.CorruptedError:
+                if attempt == READ_ATTEMPTS - 1:
+                    raise
+            else:
+                return
+
+    def _cursor_at(self, key: bytes) -> tuple[Any, bool]:
+        """A cursor at the first row from a key on, and whether there is one."""
+        cursor = self._txn.cursor()
+        try:
+            is_there = cursor.set_range(key)
+        except lmdb.CorruptedError:
+            cursor.close()
+            if not self._is_fresh:
+                raise
+            self._begin_again()
+            cursor = self._txn.cursor()
+            is_there = cursor.set_range(key)
+        self._is_fresh = False
+        return cursor, is_there
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        del self.get  # which may be a method of this: a cycle would outlive its use
         self._txn.abort()
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        with self._txn.cursor() as cursor:
-            if not cursor.set_range(start):
+        cursor, is_there = self._cursor_at(start)
+        with cursor:
+            if not is_there:
                 return
             for key, value in cursor.iternext():
                 if key >= stop:
@@ -128,8 +188,9 @@ class _LmdbTransaction:
                 yield key, value
 
     def page(self, start: bytes, stop: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        with self._txn.cursor() as cursor:
-            if not cursor.set_range(start):
+        cursor, is_there = self._cursor_at(start)
+        with cursor:
+            if not is_there:
                 return []
             rows: list[tuple[bytes, bytes]] = list(islice(cursor.iternext(), limit))
         if rows and rows[-1][0] >= stop:
@@ -138,17 +199,27 @@ class _LmdbTransaction:
         return rows
 
     def last(self, start: bytes, stop: bytes) -> tuple[bytes, bytes] | None:
-        with self._txn.cursor() as cursor:
-            found = cursor.prev() if cursor.set_range(stop) else cursor.last()
+        cursor, is_there = self._cursor_at(stop)
+        with cursor:
+            found = cursor.prev() if is_there else cursor.last()
             if not found or cursor.key() < start:
                 return None
             return cursor.key(), cursor.value()
 
 
 class _LmdbWriteTransaction(_LmdbTransaction):
-    """A transaction that commits at the end of its block."""
+    """A transaction that commits at the end of its block; it has the writers' lock, and no race."""
 
     __slots__ = ()
+
+    def __init__(self, txn: Any) -> None:
+        self._txn = txn
+        self._is_fresh = False
+        # Bound once: a forwarding method would cost more than the call behind it.
+        self.get = txn.get
+        self.delete = txn.delete
+        self.put = txn.put
+        self.replace = txn.replace
 
     def __exit__(self, *error: object) -> None:
         failure = error[1]
