@@ -87,6 +87,9 @@ APPENDS_KEPT = 1024
 """Objects that were appended to last, of which the digest over their parts is kept: a few
 hundred bytes each.  Of others, the ETags of all parts are read."""
 
+CHECKPOINT_ATTEMPTS = 5
+"""How often an image of the index is begun that a commit came in the way of."""
+
 CHECKPOINTS_KEPT = 2
 CHECKPOINT_PIECE_BYTES = 1 * MIB
 """Images of the index that are kept; bytes of one that are copied at a time."""

@@ -15,9 +15,9 @@ from pathlib import Path
 from xxhash import xxh3_64
 
 from blockdev import Clock
-from objstore.config import CHECKPOINT_PIECE_BYTES, CHECKPOINTS_KEPT
+from objstore.config import CHECKPOINT_ATTEMPTS, CHECKPOINT_PIECE_BYTES, CHECKPOINTS_KEPT
 from objstore.engine.core import tail_of
-from objstore.index.base import Index
+from objstore.index.base import CopyRacedError, Index
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def write(
     # the image, and the note, which only holds tombstones back, is on the safe side.
     seq = tail.next_seq - 1
     partial = folder / f".{seq:020}.partial"
-    length, digest = _copy(index, partial, clock, bytes_per_s)
+    length, digest = _copy_whole(index, partial, clock, bytes_per_s)
     path = folder / f"{seq:020}.mdb"
     partial.rename(path)
     checkpoint = Checkpoint(
@@ -100,6 +100,16 @@ def write(
     )
     _publish(checkpoint)
     return checkpoint
+
+
+def _copy_whole(index: Index, path: Path, clock: Clock, bytes_per_s: int) -> tuple[int, int]:
+    """As `_copy`, again where a commit came between."""
+    for _attempt in range(CHECKPOINT_ATTEMPTS - 1):
+        try:
+            return _copy(index, path, clock, bytes_per_s)
+        except CopyRacedError:
+            continue
+    return _copy(index, path, clock, bytes_per_s)
 
 
 def _copy(index: Index, path: Path, clock: Clock, bytes_per_s: int) -> tuple[int, int]:

@@ -20,6 +20,10 @@ class IndexUnusableError(Exception):
     """The files are no index that can be opened here and now; the text says why."""
 
 
+class CopyRacedError(Exception):
+    """A copy began while others committed, or the index is damaged: the next try tells which."""
+
+
 class ReadTransaction(Protocol):
     """A consistent view; valid inside its ``with`` block only."""
 
@@ -80,7 +84,11 @@ class Index(Protocol):
         ...
 
     def copy_to(self, fd: int) -> None:
-        """Write a compacted, consistent image to the file descriptor `fd`."""
+        """Write a compacted, consistent image to the file descriptor `fd`.
+
+        Raises:
+            CopyRacedError: half of one may have been written; begin again with nothing.
+        """
         ...
 
     def size_bytes(self) -> int:

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import lmdb
 
-from objstore.index.base import IndexFullError, IndexUnusableError
+from objstore.index.base import CopyRacedError, IndexFullError, IndexUnusableError
 
 # Of LMDB's lock file: a cache line for each reader, and what stands before them.
 _LOCK_READER_BYTES = 64
@@ -78,15 +78,10 @@ class LmdbIndex:
         self._env.sync(True)
 
     def copy_to(self, fd: int) -> None:
-        start = os.lseek(fd, 0, os.SEEK_CUR)
-        for _attempt in range(READ_ATTEMPTS - 1):
-            try:
-                self._env.copyfd(fd, compact=True)
-                return
-            except lmdb.CorruptedError:
-                os.ftruncate(fd, start)
-                os.lseek(fd, start, os.SEEK_SET)
-        self._env.copyfd(fd, compact=True)
+        try:
+            self._env.copyfd(fd, compact=True)
+        except lmdb.CorruptedError as error:
+            raise CopyRacedError(str(error)) from error
 
     def size_bytes(self) -> int:
         stat = self._env.stat()

@@ -13,6 +13,10 @@ from typing import Any
 import lmdb
 import pytest
 
+from blockdev.clock import SystemClock
+from objstore.config import CHECKPOINT_ATTEMPTS
+from objstore.engine.checkpoint import _copy_whole
+from objstore.index.base import CopyRacedError
 from objstore.index.lmdb_index import READ_ATTEMPTS, LmdbIndex
 
 ROWS = {b"k%d" % number: b"v%d" % number for number in range(5)}
@@ -123,15 +127,26 @@ def test_nobody_who_has_read_goes_on_in_another_view(index: LmdbIndex) -> None:
                 read()
 
 
-def test_a_copy_begins_again(index: LmdbIndex, tmp_path: Path) -> None:
-    index._env.left = 2
-    (tmp_path / "copy").mkdir()
-    with (tmp_path / "copy" / "data.mdb").open("wb") as file:
-        index.copy_to(file.fileno())
-    copy = LmdbIndex(tmp_path / "copy", map_bytes=2**24, max_readers=8)
-    with copy.read() as txn:
+@pytest.mark.parametrize("raced", [0, 1, 4, 5])
+def test_an_image_begins_again(index: LmdbIndex, tmp_path: Path, raced: int) -> None:
+    index._env.left = raced
+    path = tmp_path / "copy" / "data.mdb"
+    path.parent.mkdir()
+
+    def copy() -> tuple[int, int]:
+        return _copy_whole(index, path, SystemClock(), 2**30)
+
+    if raced == CHECKPOINT_ATTEMPTS:
+        with pytest.raises(CopyRacedError):
+            copy()
+        assert not path.exists()
+        return
+    length_bytes, _digest = copy()
+    assert path.stat().st_size == length_bytes
+    found = LmdbIndex(path.parent, map_bytes=2**24, max_readers=8)
+    with found.read() as txn:
         assert dict(txn.scan(b"", b"\xff")) == ROWS
-    copy.close()
+    found.close()
 
 
 def test_a_transaction_is_gone_when_it_ends(index: LmdbIndex) -> None:
