@@ -54,7 +54,7 @@ def enable(s3: Any, source: str, target: str, prefix: str = "", **form: Any) -> 
     if form:
         enabled["TargetObjectKeyFormat"] = form
     s3.put_bucket_logging(Bucket=source, BucketLoggingStatus={"LoggingEnabled": enabled})
-    time.sleep(1.2)  # every worker knows of it by then
+    time.sleep(2.5)  # every worker knows of it by then
 
 
 def delivered(s3: Any, target: str) -> dict[str, list[str]]:
