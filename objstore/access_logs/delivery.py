@@ -24,11 +24,11 @@ from objstore.config import (
     ACCESS_LOG_WAITING_ENTRIES,
 )
 from objstore.errors import NoSuchBucketError, StoreClosedError, StoreError
+from objstore.kms.service import DEFAULT_ACCOUNT
 from objstore.model import ObjectAttributes
 
 logger = system_logging.getLogger("objstore.access_logs")
 
-DEFAULT_ACCOUNT: Final = "000000000000"
 _WANTED: Final = "wanted"
 _NS_PER_S: Final = 1_000_000_000
 _TEXT: Final = {"content-type": "text/plain"}

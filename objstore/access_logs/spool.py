@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from objstore.engine.sharing import SoleLock
+from objstore.files import write_all
 
 FOLDER_NAME: Final = "access-logs"
 _LOCK: Final = "lock"
@@ -66,10 +67,8 @@ class Spool:
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             size_bytes = os.fstat(fd).st_size
-            view = memoryview(lines)
             try:
-                while view:
-                    view = view[os.write(fd, view) :]
+                write_all(fd, lines)
             except OSError:
                 os.ftruncate(fd, size_bytes)  # no half line
                 raise

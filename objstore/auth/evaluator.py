@@ -68,12 +68,12 @@ def decide(request: Request, who: Who, policies: Policies) -> Decision:
     denied = _denial(request, policies)
     if denied is not None:
         return denied
+    if who is Who.ROOT:
+        return Decision(True, "root")
     by_resource = _allowance(request, "resource", policies.resource)
     if who is Who.NOBODY:
         return by_resource or NOTHING_ALLOWS
     by_identity = _by_identity(request, policies)
-    if who is Who.ROOT:
-        return Decision(True, "root")
     if who is Who.STRANGER:
         if by_resource is None or not by_identity.is_allowed:
             return NOTHING_ALLOWS if by_resource is None else by_identity
@@ -84,18 +84,14 @@ def decide(request: Request, who: Who, policies: Policies) -> Decision:
     return _bound(request, "session", policies.session) or by_resource
 
 
-def _named(policies: Policies) -> list[tuple[str, Policy]]:
-    found = [("identity", policy) for policy in policies.identity]
-    for name in ("resource", "boundary", "session"):
-        policy: Policy | None = getattr(policies, name)
-        if policy is not None:
-            found.append((name, policy))
-    return found
-
-
 def _denial(request: Request, policies: Policies) -> Decision | None:
-    for source, policy in _named(policies):
-        statement = policy.find(DENY, request)
+    for source, policy in (
+        *(("identity", policy) for policy in policies.identity),
+        ("resource", policies.resource),
+        ("boundary", policies.boundary),
+        ("session", policies.session),
+    ):
+        statement = None if policy is None else policy.find(DENY, request)
         if statement is not None:
             return Decision(False, source, statement)
     return None

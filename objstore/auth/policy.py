@@ -120,8 +120,8 @@ def parse_bucket_policy(document: bytes, bucket: str) -> Policy:
     Raises:
         PolicyError: it is no policy of this bucket.
     """
-    policy = _parse(document, has_principals=True)
-    for tree in _statements(_tree(document)):
+    trees, policy = _parse(document, has_principals=True)
+    for tree in trees:
         for text in _texts(tree, "Action", "NotAction")[0]:
             if text != "*" and not text.lower().startswith("s3:"):
                 raise PolicyError("Policy has invalid action")
@@ -138,10 +138,11 @@ def parse_identity_policy(document: bytes) -> Policy:
     Raises:
         PolicyError: it is none.
     """
-    return _parse(document, has_principals=False)
+    return _parse(document, has_principals=False)[1]
 
 
-def _parse(document: bytes, *, has_principals: bool) -> Policy:
+def _parse(document: bytes, *, has_principals: bool) -> tuple[list[dict[str, Any]], Policy]:
+    """The statements as they stand, and as a policy."""
     if len(document) > MAX_POLICY_BYTES:
         raise PolicyError(f"Policies must not be larger than {MAX_POLICY_BYTES} bytes")
     tree = _tree(document)
@@ -156,7 +157,8 @@ def _parse(document: bytes, *, has_principals: bool) -> Policy:
     if any(not isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise PolicyError("Statement IDs (SID) in a single policy must be unique.")
     has_variables = version == _WITH_VARIABLES
-    return Policy(tuple(_statement(each, has_principals, has_variables) for each in found))
+    policy = Policy(tuple(_statement(each, has_principals, has_variables) for each in found))
+    return found, policy
 
 
 def _tree(document: bytes) -> dict[str, Any]:

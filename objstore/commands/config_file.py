@@ -50,12 +50,8 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="TOML with these options (data_dir, host, ..., access_log); the command line's win",
     )
-    parser.set_defaults(
-        config_domains=(),
-        config_website_domains=(),
-        config_event_destinations=(),
-        serve_parser=parser,
-    )
+    lists: dict[str, Any] = {_of_list(name): () for name in OPTIONS if OPTIONS[name] is list}
+    parser.set_defaults(serve_parser=parser, **lists)
 
 
 def with_config(arguments: argparse.Namespace) -> bool:
@@ -95,13 +91,18 @@ def load(path: Path) -> dict[str, Any]:
     return found
 
 
+def _of_list(name: str) -> str:
+    """What the parser knows a list of the file by: the command line's replaces all of it."""
+    return f"config_{name}s"
+
+
 def _default(path: Path, name: str, value: Any) -> dict[str, Any]:
     wanted = OPTIONS[name]
     if wanted is list:
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
             raise ConfigError(f"{path}: {name} is not a string or a list of them: {value!r}")
-        return {f"config_{name}s": tuple(names)}
+        return {_of_list(name): tuple(names)}
     if type(value) is not wanted:
         raise ConfigError(f"{path}: {name} is not {_TYPE_NAMES[wanted]}: {value!r}")
     # Text goes through the checks of the command line; only a switch has none.

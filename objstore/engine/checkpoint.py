@@ -17,6 +17,7 @@ from xxhash import xxh3_64
 from blockdev import Clock
 from objstore.config import CHECKPOINT_ATTEMPTS, CHECKPOINT_PIECE_BYTES, CHECKPOINTS_KEPT
 from objstore.engine.core import tail_of
+from objstore.files import sync_folder
 from objstore.index.base import CopyRacedError, Index
 
 
@@ -185,12 +186,3 @@ def write_synced(path: Path, text: str) -> None:
         os.fsync(sink.fileno())
     partial.rename(path)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -31,12 +31,13 @@ from objstore.config import (
     StoreConfig,
 )
 from objstore.engine import checkpoint
-from objstore.engine.checkpoint import sync_folder, write_synced
+from objstore.engine.checkpoint import write_synced
 from objstore.engine.recovery import RebuildReport, Replay, put_initial_rows
 from objstore.engine.sharing import FileLock
 from objstore.engine.superblock import load_superblock
 from objstore.entropy import Entropy
 from objstore.errors import CorruptionError, StoreError, StoreLockedError, StoreUnavailableError
+from objstore.files import sync_folder
 from objstore.index import keys
 from objstore.index.base import IndexUnusableError
 from objstore.index.lmdb_index import LmdbIndex

@@ -17,7 +17,7 @@ import msgspec
 
 from objstore.config import MAX_DEAD_LETTER_BYTES
 from objstore.engine.outbox import OutboxEvent
-from objstore.events.targets import sync_folder
+from objstore.files import sync_folder, write_all
 from objstore.index.schema import EventBody
 
 FOLDER_NAME: Final = "dead-letters"
@@ -52,9 +52,7 @@ class DeadLetters:
                 return False
             if size_bytes and os.pread(fd, 1, size_bytes - 1) != b"\n":
                 lines = b"\n" + lines  # half a line, from a kill: its event is still in the queue
-            view = memoryview(lines)
-            while view:
-                view = view[os.write(fd, view) :]
+            write_all(fd, lines)
             os.fdatasync(fd)
         finally:
             os.close(fd)

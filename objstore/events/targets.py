@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlunsplit
 
 from objstore.config import EVENT_TIMEOUT_S, MAX_EVENT_ANSWER_BYTES
 from objstore.events.destinations import FILE, WEBHOOK, Destination, redis_room
+from objstore.files import sync_folder, write_all
 
 _RETRIED: Final = frozenset((408, 425, 429))
 """Of the statuses that call a message wrong, those that do not mean it."""
@@ -129,7 +130,7 @@ class LineFile:
     def send(self, message: bytes) -> None:
         try:
             fd = self._opened()
-            _write_all(fd, message + b"\n")
+            write_all(fd, message + b"\n")
             os.fdatasync(fd)
         except OSError as error:
             self.close()  # what was written of the line is ended when the file is next opened
@@ -144,7 +145,7 @@ class LineFile:
             self._fd = fd
             size_bytes = os.fstat(fd).st_size
             if size_bytes and os.pread(fd, 1, size_bytes - 1) != b"\n":
-                _write_all(fd, b"\n")  # half a line, from a kill: it is told again
+                write_all(fd, b"\n")  # half a line, from a kill: it is told again
             sync_folder(self._path.parent)
         return self._fd
 
@@ -160,21 +161,6 @@ class LineFile:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 class Redis:

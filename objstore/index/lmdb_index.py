@@ -124,21 +124,22 @@ class _LmdbTransaction:
     def _first_get(self, key: bytes, default: bytes | None = None) -> bytes | None:
         try:
             found: bytes | None = self._txn.get(key, default)
-        except lmdb.CorruptedError:
-            if not self._is_fresh:
-                raise
-            self._begin_again()
+        except lmdb.CorruptedError as error:
+            self._begin_again(error)
             found = self._txn.get(key, default)
         self._is_fresh = False
         self.get = self._txn.get
         return found
 
-    def _begin_again(self) -> None:
+    def _begin_again(self, error: lmdb.CorruptedError) -> None:
         """Begin anew until the root is of this transaction.
 
         Raises:
-            lmdb.CorruptedError: it never is: the index is damaged.
+            lmdb.CorruptedError: it never is, or something has been read, and `error` was no
+                race: the index is damaged.
         """
+        if not self._is_fresh:
+            raise error
         for attempt in range(READ_ATTEMPTS):
             self._txn.abort()
             self._txn = self._begin()
@@ -155,11 +156,9 @@ class _LmdbTransaction:
         cursor = self._txn.cursor()
         try:
             is_there = cursor.set_range(key)
-        except lmdb.CorruptedError:
+        except lmdb.CorruptedError as error:
             cursor.close()
-            if not self._is_fresh:
-                raise
-            self._begin_again()
+            self._begin_again(error)
             cursor = self._txn.cursor()
             is_there = cursor.set_range(key)
         self._is_fresh = False

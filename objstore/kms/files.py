@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from objstore.files import sync_folder
+
 
 def replace(path: Path, data: bytes) -> None:
     """Have the file at `path` hold `data`, or remain as it was.
@@ -66,12 +68,3 @@ def _draft(path: Path, data: bytes) -> Iterator[Path]:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft)
         raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder be durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -78,14 +78,17 @@ def operation_name(operation: Operation | None, request: Request) -> str:
         return f"WEBSITE.{request.method}.OBJECT"
     if operation.name in _NAMES:
         return _NAMES[operation.name]
-    resource = operation.level.upper()
-    for selector in operation.selectors:
-        name = selector.partition("=")[0]
-        resource = _RESOURCES.get(name) or name.upper().replace("-", "_")
-        if resource == "TAGGING" and operation.level == "object":
-            resource = "OBJECT_TAGGING"
-        break
-    return f"REST.{operation.method}.{resource}"
+    return f"REST.{operation.method}.{_resource(operation)}"
+
+
+def _resource(operation: Operation) -> str:
+    """What the log calls what an operation is about."""
+    if not operation.selectors:
+        return operation.level.upper()
+    name = operation.selectors[0].partition("=")[0]
+    if name == "tagging" and operation.level == "object":
+        return "OBJECT_TAGGING"
+    return _RESOURCES.get(name) or name.upper().replace("-", "_")
 
 
 def note_answer(

@@ -126,26 +126,59 @@ def _offered() -> list[Operation]:
         ),
         *_tagging(),
         *_verbs(
-            "Encryption",
+            "BucketEncryption",
             "encryption",
             GET=bucket_encryption.get_encryption,
             PUT=bucket_encryption.put_encryption,
             DELETE=bucket_encryption.delete_encryption,
         ),
-        *_verbs("Cors", "cors", GET=cors.get_cors, PUT=cors.put_cors, DELETE=cors.delete_cors),
-        *_verbs("Logging", "logging", GET=logging.get_logging, PUT=logging.put_logging),
         *_verbs(
-            "Website",
+            "BucketCors", "cors", GET=cors.get_cors, PUT=cors.put_cors, DELETE=cors.delete_cors
+        ),
+        *_verbs("BucketLogging", "logging", GET=logging.get_logging, PUT=logging.put_logging),
+        *_verbs(
+            "BucketWebsite",
             "website",
             GET=website.get_website,
             PUT=website.put_website,
             DELETE=website.delete_website,
         ),
         *_defaults(),
-        *_settings(),
-        *_public_access(),
         *_verbs(
-            "NotificationConfiguration",
+            "BucketRequestPayment",
+            "requestPayment",
+            GET=settings.get_payment,
+            PUT=settings.put_payment,
+        ),
+        *_verbs(
+            "BucketAccelerateConfiguration",
+            "accelerate",
+            GET=settings.get_acceleration,
+            PUT=settings.put_acceleration,
+        ),
+        *_verbs(
+            "BucketOwnershipControls",
+            "ownershipControls",
+            GET=settings.get_ownership,
+            PUT=settings.put_ownership,
+        ),
+        *_verbs(
+            "BucketPolicy",
+            "policy",
+            GET=public_access.get_policy,
+            PUT=public_access.put_policy,
+            DELETE=public_access.delete_policy,
+        ),
+        *_verbs("BucketPolicyStatus", "policyStatus", GET=public_access.get_policy_status),
+        *_verbs(
+            "PublicAccessBlock",
+            "publicAccessBlock",
+            GET=public_access.get_block,
+            PUT=public_access.put_block,
+            DELETE=public_access.delete_block,
+        ),
+        *_verbs(
+            "BucketNotificationConfiguration",
             "notification",
             GET=notification.get_notification,
             PUT=notification.put_notification,
@@ -278,39 +311,10 @@ def _defaults() -> list[Operation]:
     return [*rows, _row("GetObjectAcl", "GET", "object", "acl", params=of_version, handler=handler)]
 
 
-def _settings() -> list[Operation]:
-    return [
-        _row(name, method, "bucket", subresource, handler=handler)
-        for name, method, subresource, handler in (
-            ("GetBucketRequestPayment", "GET", "requestPayment", settings.get_payment),
-            ("PutBucketRequestPayment", "PUT", "requestPayment", settings.put_payment),
-            ("GetBucketAccelerateConfiguration", "GET", "accelerate", settings.get_acceleration),
-            ("PutBucketAccelerateConfiguration", "PUT", "accelerate", settings.put_acceleration),
-            ("GetBucketOwnershipControls", "GET", "ownershipControls", settings.get_ownership),
-            ("PutBucketOwnershipControls", "PUT", "ownershipControls", settings.put_ownership),
-        )
-    ]
-
-
-def _public_access() -> list[Operation]:
-    return [
-        _row(name, method, "bucket", subresource, handler=handler)
-        for name, method, subresource, handler in (
-            ("GetBucketPolicy", "GET", "policy", public_access.get_policy),
-            ("PutBucketPolicy", "PUT", "policy", public_access.put_policy),
-            ("DeleteBucketPolicy", "DELETE", "policy", public_access.delete_policy),
-            ("GetBucketPolicyStatus", "GET", "policyStatus", public_access.get_policy_status),
-            ("GetPublicAccessBlock", "GET", "publicAccessBlock", public_access.get_block),
-            ("PutPublicAccessBlock", "PUT", "publicAccessBlock", public_access.put_block),
-            ("DeletePublicAccessBlock", "DELETE", "publicAccessBlock", public_access.delete_block),
-        )
-    ]
-
-
 def _verbs(name: str, subresource: str, **handlers: Callable[..., Any]) -> list[Operation]:
     """Rows of a configuration of buckets: ``GET``, ``PUT`` and ``DELETE``."""
     return [
-        _row(f"{method.capitalize()}Bucket{name}", method, "bucket", subresource, handler=handler)
+        _row(f"{method.capitalize()}{name}", method, "bucket", subresource, handler=handler)
         for method, handler in handlers.items()
     ]
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from objstore.errors import NoSuchBucketError, NoSuchSettingError
+from objstore.s3.errors import S3Error
 from objstore.s3.http import Context, Request
 from objstore.s3.names import bucket_of_host, host_name, is_bucket_name
 
@@ -71,6 +72,19 @@ _decode = msgspec.msgpack.Decoder(Website).decode
 def decode(setting: bytes) -> Website:
     """The website of a bucket's setting."""
     return _decode(setting)
+
+
+def of_bucket(ctx: Context, bucket: str) -> Website:
+    """The website of a bucket.
+
+    Raises:
+        S3Error: NoSuchWebsiteConfiguration.
+        NoSuchBucketError: there is no such bucket.
+    """
+    try:
+        return decode(ctx.store.bucket_setting(bucket, SETTING))
+    except NoSuchSettingError:
+        raise S3Error("NoSuchWebsiteConfiguration", extra={"BucketName": bucket}) from None
 
 
 def location(request: Request, redirect: Redirect, key: str, replaced: str = "") -> str:

@@ -12,7 +12,8 @@ from blockdev.clock import ManualClock
 from objstore import errors as engine
 from objstore.auth import errors as auth
 from objstore.model import ObjectInfo
-from objstore.s3.errors import ERRORS, S3Error, from_exception, to_response
+from objstore.s3.error_codes import ERRORS
+from objstore.s3.errors import S3Error, from_exception, to_response
 from objstore.s3.http import Context, Request
 
 INFO = ObjectInfo("b", "k", 1, "e" * 32, 1_700_000_000_000)

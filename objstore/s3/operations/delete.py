@@ -12,7 +12,8 @@ from objstore.model import NO_CONDITIONS, Conditions, DeleteResult, DeleteTarget
 from objstore.s3 import versions, xml
 from objstore.s3.access_log import BATCH_DELETE
 from objstore.s3.authentication import identity
-from objstore.s3.errors import ERRORS, S3Error, from_exception
+from objstore.s3.error_codes import ERRORS
+from objstore.s3.errors import S3Error, from_exception
 from objstore.s3.headers import delete_conditions
 from objstore.s3.http import CommitPlan, Context, Headers, Request, Response
 from objstore.s3.public_access import owner_of_new

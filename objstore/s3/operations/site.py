@@ -9,7 +9,7 @@ import html
 import http
 from urllib.parse import quote
 
-from objstore.errors import NoSuchSettingError, NotModifiedError, StoreError
+from objstore.errors import NotModifiedError, StoreError
 from objstore.s3 import public_access, website
 from objstore.s3.errors import S3Error, from_exception, log_defect
 from objstore.s3.headers import REDIRECT_HEADER
@@ -19,15 +19,13 @@ from objstore.s3.operation import Operation
 from objstore.s3.operations.get import get_object
 from objstore.s3.website import Redirect, Website
 
-# Of the request's own headers, what asks for a part of a page, or for one that has changed,
-# and what policies ask for.
-_PASSED_ON = frozenset(
-    (
-        *(b"range", b"if-range", b"if-match", b"if-none-match"),
-        *(b"if-modified-since", b"if-unmodified-since"),
-        *(b"referer", b"user-agent"),  # for conditions of policies
-    )
-)
+# Of the request's own headers, what policies ask for, and besides for a page what asks for a
+# part of it, or for one that has changed.
+_FOR_POLICIES = frozenset((b"referer", b"user-agent"))
+_FOR_PAGES = _FOR_POLICIES | {
+    *(b"range", b"if-range", b"if-match", b"if-none-match"),
+    *(b"if-modified-since", b"if-unmodified-since"),
+}
 _NO_ERROR_PAGE = "An Error Occurred While Attempting to Retrieve a Custom Error Document"
 
 
@@ -39,7 +37,7 @@ def serve(ctx: Context, request: Request) -> Response:
     """
     try:
         request.key = _key(request)
-        site = _site(ctx, request)
+        site = website.of_bucket(ctx, request.bucket)
     except Exception as error:
         return _plain_page(ctx, request, _mapped(request, error))
     if site.everything is not None:
@@ -74,21 +72,12 @@ def _key(request: Request) -> str:
         raise S3Error("InvalidURI") from None
 
 
-def _site(ctx: Context, request: Request) -> Website:
-    try:
-        return website.decode(ctx.store.bucket_setting(request.bucket, website.SETTING))
-    except NoSuchSettingError:
-        extra = {"BucketName": request.bucket}
-        raise S3Error("NoSuchWebsiteConfiguration", extra=extra) from None
-
-
 def _page(ctx: Context, request: Request, site: Website) -> Response:
     """The object of a key, or of the folder that it is."""
     is_folder = not request.key or request.key.endswith("/")
     key = request.key + site.index if is_folder else request.key
-    headers = [pair for pair in request.headers if pair[0] in _PASSED_ON]
     try:
-        return _object(ctx, request, key, headers)
+        return _object(ctx, request, key, _FOR_PAGES)
     except (StoreError, S3Error) as error:
         is_missing = _mapped(request, error).code in ("NoSuchKey", "AccessDenied")
         folder = request.key + "/"
@@ -97,9 +86,9 @@ def _page(ctx: Context, request: Request, site: Website) -> Response:
     return _redirect(302, "/" + quote(folder))
 
 
-def _object(ctx: Context, request: Request, key: str, headers: Headers) -> Response:
+def _object(ctx: Context, request: Request, key: str, passed_on: frozenset[bytes]) -> Response:
     """An object that everybody may read, or where it says that it has gone."""
-    asked = _asked(request, key, headers)
+    asked = _asked(request, key, passed_on)
     response = public_access.reading(get_object, ctx, asked)
     places = [value for name, value in response.headers if name == REDIRECT_HEADER]
     if not places:
@@ -109,8 +98,9 @@ def _object(ctx: Context, request: Request, key: str, headers: Headers) -> Respo
     return _redirect(301, places[0].decode("utf-8"))
 
 
-def _asked(request: Request, key: str, headers: Headers) -> Request:
-    """The request for an object that is made of one for a page."""
+def _asked(request: Request, key: str, passed_on: frozenset[bytes]) -> Request:
+    """The request for an object that is made of one for a page, with some of its headers."""
+    headers = [pair for pair in request.headers if pair[0] in passed_on]
     asked = Request(
         "GET",
         request.raw_path,
@@ -122,10 +112,6 @@ def _asked(request: Request, key: str, headers: Headers) -> Request:
     )
     asked.bucket, asked.key = request.bucket, key
     return asked
-
-
-def _of_policies(request: Request) -> Headers:
-    return [pair for pair in request.headers if pair[0] in (b"referer", b"user-agent")]
 
 
 def _is_readable(ctx: Context, request: Request, key: str) -> bool:
@@ -158,9 +144,10 @@ def _error_page(ctx: Context, request: Request, site: Website, error: S3Error) -
     if not site.error or not 400 <= error.status < 500:
         return _plain_page(ctx, request, error)
     try:
-        response = _object(ctx, request, site.error, _of_policies(request))
+        response = _object(ctx, request, site.error, _FOR_POLICIES)
     except Exception as second:
-        return _plain_page(ctx, request, error, _mapped(_asked(request, site.error, []), second))
+        asked = _asked(request, site.error, _FOR_POLICIES)
+        return _plain_page(ctx, request, error, _mapped(asked, second))
     if response.status == 200:
         response.status = error.status
         response.headers += _error_headers(error)

@@ -6,7 +6,6 @@ import re
 from xml.etree.ElementTree import Element
 
 from objstore.config import MAX_KEY_BYTES, MAX_ROUTING_RULES
-from objstore.errors import NoSuchSettingError
 from objstore.s3 import website, xml
 from objstore.s3.errors import S3Error, invalid_argument, invalid_request
 from objstore.s3.http import Context, Request, Response
@@ -22,10 +21,7 @@ _REPLACEMENTS = ("ReplaceKeyWith", "ReplaceKeyPrefixWith")
 
 def get_website(ctx: Context, request: Request, body: bytes) -> Response:
     """GetBucketWebsite."""
-    try:
-        site = website.decode(ctx.store.bucket_setting(request.bucket, website.SETTING))
-    except NoSuchSettingError:
-        raise S3Error("NoSuchWebsiteConfiguration", extra={"BucketName": request.bucket}) from None
+    site = website.of_bucket(ctx, request.bucket)
     return xml.response(xml.document(_ROOT, *_parts(site)))
 
 
