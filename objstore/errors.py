@@ -136,6 +136,13 @@ class NoObjectLockError(BucketStateError):
         super().__init__("Bucket is missing Object Lock Configuration")
 
 
+class SettingChangedError(ConflictError):
+    """Another of the bucket's settings is no longer what the change relied on; try again."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the bucket's setting {name!r} has changed meanwhile")
+
+
 class IsDeleteMarkerError(ConflictError):
     """The version named is a delete marker: it can be deleted, and nothing else."""
 

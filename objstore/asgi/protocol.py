@@ -39,6 +39,9 @@ from objstore.s3.errors import S3Error, header_not_implemented
 
 logger = logging.getLogger("objstore.http")
 
+_MAPPED = "::ffff:"
+"""How a socket of both kinds writes an address of IPv4, which policies and logs call as it is."""
+
 NEVER_S = math.inf
 NO_BYTES_YET = sys.maxsize
 """More than can be unread: whatever is found first counts as progress."""
@@ -74,6 +77,8 @@ class FrontProtocol(HeadProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.client is not None and self.client[0].startswith(_MAPPED):
+            self.client = (self.client[0].removeprefix(_MAPPED), self.client[1])
         connection: socket.socket | None = transport.get_extra_info("socket")
         if connection is not None and connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -20,8 +20,10 @@ from objstore.auth.patterns import Context, Glob
 Test: TypeAlias = Callable[[str, Context], bool]
 """Whether one value of a request is one of the policy's."""
 
-_FOR_ALL: Final = "forallvalues:"
-_FOR_ANY: Final = "foranyvalue:"
+FOR_ALL: Final = "forallvalues:"
+FOR_ANY: Final = "foranyvalue:"
+"""What goes before an operator on a key with several values, in lower case."""
+
 _IF_EXISTS: Final = "ifexists"
 _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "equals": lambda a, b: bool(a == b),
@@ -41,7 +43,7 @@ class Condition:
     """One operator on one key.
 
     `tests`: of which one has to hold for a value, or none where `is_negated`.
-    `quantifier`: `_FOR_ALL`, `_FOR_ANY`, or empty for keys with one value.
+    `quantifier`: `FOR_ALL`, `FOR_ANY`, or empty for keys with one value.
     `null`: of the operator Null, whether the key has to be missing; else None.
     `operator`, in lower case without what goes around it, and `values`: as they were given.
     """
@@ -63,10 +65,10 @@ class Condition:
             return self.null == (not values)
         if not values:
             if self.quantifier:
-                return self.if_exists or self.quantifier == _FOR_ALL
+                return self.if_exists or self.quantifier == FOR_ALL
             return self.if_exists or self.is_negated
         outcomes = (self._holds_for(value, context) for value in values)
-        if self.quantifier == _FOR_ALL or (self.is_negated and not self.quantifier):
+        if self.quantifier == FOR_ALL or (self.is_negated and not self.quantifier):
             return all(outcomes)
         return any(outcomes)
 
@@ -104,10 +106,10 @@ def _texts(operator: str, values: Any) -> list[str]:
 
 def _condition(operator: str, key: str, texts: list[str], has_variables: bool) -> Condition:
     name, quantifier = operator.lower(), ""
-    for prefix in (_FOR_ALL, _FOR_ANY):
-        if name.startswith(prefix):
+    for prefix in (FOR_ALL, FOR_ANY):
+        if operator.lower().startswith(prefix):
             name, quantifier = name.removeprefix(prefix), prefix
-    if name == "null":
+    if name == "null" and not quantifier:
         if len(texts) != 1 or texts[0].lower() not in ("true", "false"):
             raise ConditionError("Null is true or false")
         is_missing = texts[0].lower() == "true"

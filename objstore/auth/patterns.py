@@ -56,9 +56,11 @@ class Glob:
         has_wildcards: whether stars and question marks are more than characters.
         has_variables: likewise ``${...}``.
         ignores_case: of letters.
+
+    `text` is the pattern as it was given.
     """
 
-    __slots__ = ("_flags", "_matcher", "_tokens")
+    __slots__ = ("_flags", "_matcher", "_tokens", "text")
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class Glob:
         has_variables: bool = True,
         ignores_case: bool = False,
     ) -> None:
+        self.text = pattern
         tokens: list[_Token] = []
         for kind, text, default in _tokens(pattern) if has_variables else _no_variables(pattern):
             plain = kind in "*?" and not has_wildcards

@@ -14,6 +14,13 @@ from typing import Any, Final, cast
 
 from objstore.auth.conditions import Condition, ConditionError, parse_conditions
 from objstore.auth.patterns import Context, Glob
+from objstore.auth.vocabulary import (
+    ACTIONS,
+    BUCKET_ACTIONS,
+    OBJECT_ACTIONS,
+    actions_like,
+    is_of_some,
+)
 
 MAX_POLICY_BYTES: Final = 20 * 1024
 """S3's bound on a bucket's policy."""
@@ -121,13 +128,8 @@ def parse_bucket_policy(document: bytes, bucket: str) -> Policy:
         PolicyError: it is no policy of this bucket.
     """
     trees, policy = _parse(document, has_principals=True)
-    for tree in trees:
-        for text in _texts(tree, "Action", "NotAction")[0]:
-            if text != "*" and not text.lower().startswith("s3:"):
-                raise PolicyError("Policy has invalid action")
-        for text in _texts(tree, "Resource", "NotResource")[0]:
-            if text != "*" and not _can_be_in(text, bucket):
-                raise PolicyError("Policy has invalid resource")
+    for tree, statement in zip(trees, policy.statements, strict=True):
+        _check_terms(tree, statement, bucket)
     return policy
 
 
@@ -264,9 +266,49 @@ def _principals(tree: dict[str, Any], wanted: bool) -> tuple[frozenset[str] | No
     return frozenset(names), excludes
 
 
+def _check_terms(tree: dict[str, Any], statement: Statement, bucket: str) -> None:
+    """Refuse what S3 has no name for, and what can never come together.
+
+    S3 refuses both, and rightly: a right that nobody gets, and a negated condition on what no
+    request has, are not what the writer meant.
+    """
+    patterns = _texts(tree, "Action", "NotAction")[0]
+    named = [actions_like(pattern) for pattern in patterns]
+    if not all(named):
+        raise PolicyError("Policy has invalid action")
+    resources = _texts(tree, "Resource", "NotResource")[0]
+    if not all(text == "*" or _can_be_in(text, bucket) for text in resources):
+        raise PolicyError("Policy has invalid resource")
+    if not statement.excludes_resources and not statement.excludes_actions:
+        meeting = _actions_on(resources, bucket)
+        if any(actions.isdisjoint(meeting) for actions in named):
+            raise PolicyError("Action does not apply to any resource(s) in statement")
+    actions = frozenset[str]().union(*named)
+    meant = ACTIONS - actions if statement.excludes_actions else actions
+    for condition in statement.conditions:
+        applies = is_of_some(condition.key, meant)
+        if applies is None:
+            raise PolicyError(f"Policy has an invalid condition key - {condition.key}")
+        if not applies:
+            raise PolicyError(
+                "Conditions do not apply to combination of actions and resources in statement"
+            )
+
+
 def _can_be_in(text: str, bucket: str) -> bool:
     """Whether a resource is the bucket, or can be in it."""
     of_bucket = text.removeprefix(_ARN)
     # a star at the end of the name reaches into the keys, and matches the name as well
     name = of_bucket.partition("/")[0]
     return of_bucket != text and Glob(name, has_variables=False).matches(bucket, {})
+
+
+def _actions_on(resources: list[str], bucket: str) -> frozenset[str]:
+    """The actions whose resource can be one of these, all of which can be in the bucket."""
+    found: frozenset[str] = frozenset()
+    for text in resources:
+        if Glob(text, has_variables=False).matches(arn(bucket), {}):
+            found |= BUCKET_ACTIONS
+        if "/" in text or "*" in text:
+            found |= OBJECT_ACTIONS
+    return found

@@ -117,10 +117,21 @@ class BucketCalls(Calls):
         """
         return settings.get(self._open_core(), bucket, name)
 
-    def set_bucket_setting(self, bucket: str, name: str, value: bytes | None) -> None:
+    def set_bucket_setting(
+        self,
+        bucket: str,
+        name: str,
+        value: bytes | None,
+        *,
+        given: Mapping[str, bytes | None] = MappingProxyType({}),
+    ) -> None:
         """Keep `value` under `name`; None deletes it.
+
+        Args:
+            given: other settings, None for one that is not there, on which the change relies.
 
         Raises:
             InvalidArgumentError: the setting has a method of its own.
+            SettingChangedError: one of `given` is another by now; nothing has changed.
         """
-        settings.change(self._open_core(), bucket, name, value)
+        settings.change(self._open_core(), bucket, name, value, given)

@@ -20,7 +20,12 @@ from objstore.engine.operation import Decision
 from objstore.engine.space import FOR_WRITES
 from objstore.engine.telling import EVENT_BOUND_BYTES, TEST, event_record
 from objstore.engine.versions import ENABLED, SUSPENDED, VERSIONING
-from objstore.errors import BucketStateError, InvalidArgumentError, NoSuchSettingError
+from objstore.errors import (
+    BucketStateError,
+    InvalidArgumentError,
+    NoSuchSettingError,
+    SettingChangedError,
+)
 from objstore.index import schema
 from objstore.index.schema import BucketBody, EventBody
 from objstore.log import format as log
@@ -106,11 +111,16 @@ def get(core: Core, bucket: str, name: str) -> bytes:
     return value
 
 
-def change(core: Core, bucket: str, name: str, value: bytes | None) -> None:
+def change(
+    core: Core, bucket: str, name: str, value: bytes | None, given: Mapping[str, bytes | None]
+) -> None:
     """See `ObjectStore.set_bucket_setting`."""
     check_name(name)
 
     def apply(settings: Settings) -> None:
+        for other, expected in given.items():
+            if settings.get(other) != expected:
+                raise SettingChangedError(other)
         _set(settings, name, value)
 
     adds_bytes = len(name) + len(value or b"") + 10

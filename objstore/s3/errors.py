@@ -111,6 +111,7 @@ _ENGINE: list[tuple[type[engine.StoreError], Mapper]] = [
     ),
     (engine.TooManyPartsError, lambda e, r: S3Error("TooManyParts")),
     (engine.ObjectReplacedError, lambda e, r: S3Error("OperationAborted")),
+    (engine.SettingChangedError, lambda e, r: S3Error("OperationAborted")),
     (engine.TokenReusedError, lambda e, r: S3Error("IdempotencyParameterMismatch")),
     (engine.CustomerKeyMissingError, lambda e, r: invalid_request(NEEDS_CUSTOMER_KEY)),
     (engine.CustomerKeyUnexpectedError, lambda e, r: invalid_request(UNWANTED_CUSTOMER_KEY)),

@@ -43,10 +43,10 @@ def decode(raw: bytes) -> str:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without its port; "" for an address."""
+    """The name in a Host header, without its port and the dot of its root; "" for an address."""
     if host.startswith("["):  # an IPv6 literal
         return ""
-    name = host.lower().partition(":")[0]
+    name = host.lower().partition(":")[0].removesuffix(".")
     return "" if _IPV4.fullmatch(name) else name
 
 

@@ -29,6 +29,11 @@ _HEADERS: Final = {
         name.encode("ascii"): f"s3:{name}"
         for name in (
             "x-amz-acl",
+            "x-amz-grant-full-control",
+            "x-amz-grant-read",
+            "x-amz-grant-read-acp",
+            "x-amz-grant-write",
+            "x-amz-grant-write-acp",
             "x-amz-content-sha256",
             "x-amz-copy-source",
             "x-amz-metadata-directive",
@@ -46,6 +51,14 @@ _HEADERS: Final = {
     b"if-match": "s3:if-match",
     b"if-none-match": "s3:if-none-match",
 }
+UNKNOWN_KEYS: Final = frozenset(
+    ("aws:resourceaccount", "s3:resourceaccount", "s3:object-lock-remaining-retention-days")
+)
+"""Keys that a request has in S3, and here not.
+
+All others that are not filled below are those that nobody in particular has none of, or that
+come with what there is not here: VPCs, access points, TLS.
+"""
 
 
 def context_of(
@@ -65,6 +78,8 @@ def context_of(
         "aws:currenttime": datetime.fromtimestamp(now_s, UTC).isoformat(),
         "aws:epochtime": str(now_s),
         "aws:principaltype": "Anonymous",
+        "aws:principalisawsservice": "false",
+        "aws:viaawsservice": "false",
         "aws:requestedregion": ctx.region,
     }
     for name, value in request.query:
@@ -74,6 +89,8 @@ def context_of(
         text = request.header(header)
         if text is not None:
             found[condition_key] = text
+    if request.operation is not None and request.operation.name == "PutObject":
+        found["s3:objectcreationoperation"] = "true"
     _add_request_tags(found, request)
     if any(name.startswith(_EXISTING_TAG) for name in asked):
         _add_existing_tags(found, ctx, request, key)

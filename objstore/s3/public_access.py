@@ -16,14 +16,16 @@ from functools import partial
 from typing import Any, Final
 
 from objstore.auth.evaluator import Policies, Who, decide
-from objstore.auth.policy import DENY, EVERYBODY, Policy, arn, parse_bucket_policy
+from objstore.auth.policy import DENY, EVERYBODY, Policy, Statement, arn, parse_bucket_policy
 from objstore.auth.policy import Request as Asked
 from objstore.auth.public import is_public
 from objstore.errors import NoSuchKeyError, NoSuchSettingError, NoSuchVersionError
-from objstore.s3.errors import S3Error
+from objstore.model import Encryption
+from objstore.s3.encryption import ALGORITHM, KMS
+from objstore.s3.errors import S3Error, invalid_argument, invalid_request
 from objstore.s3.http import Context, Request, Response
 from objstore.s3.operation import Operation
-from objstore.s3.policy_context import context_of
+from objstore.s3.policy_context import UNKNOWN_KEYS, context_of
 
 POLICY: Final = "policy"
 BLOCK: Final = "public-access-block"
@@ -42,6 +44,7 @@ BLOCKS: Final = (
 BLOCK_POLICY, RESTRICT = BLOCKS[2:]
 
 NO_POLICY: Final = Policy()
+_KMS: Final = KMS.encode("ascii")
 
 LIST: Final = "s3:ListBucket"
 GET: Final = "s3:GetObject"
@@ -78,6 +81,20 @@ _OF_HEADERS: Final = {
 }
 
 
+# Conditions of writes, whose outcome tells of the object that is there: that is to read it.
+_WRITES: Final = frozenset((PUT, "s3:DeleteObject"))
+_OF_CONDITIONS: Final = frozenset(
+    (b"if-match", b"x-amz-if-match-size", b"x-amz-if-match-last-modified-time")
+)
+_HONOURED: Final = frozenset(
+    (
+        *(action for actions in _ACTIONS.values() for action in actions),
+        *_OF_VERSIONS.values(),
+        *_OF_HEADERS.values(),
+    )
+)
+
+
 NO_BLOCK: Final = b"none"
 """The setting of a bucket whose block was deleted."""
 
@@ -87,16 +104,21 @@ def encode_block(blocks: frozenset[str]) -> bytes:
     return " ".join(name for name in BLOCKS if name in blocks).encode("ascii")
 
 
-def block_of(ctx: Context, bucket: str) -> frozenset[str]:
-    """What is blocked; everything where nobody said anything.
+def block_setting(ctx: Context, bucket: str) -> bytes | None:
+    """The bucket's setting `BLOCK`, None where nobody said anything.
 
     Raises:
         NoSuchBucketError: there is no such bucket.
     """
     try:
-        return frozenset(ctx.store.bucket_setting(bucket, BLOCK).decode("ascii").split())
+        return ctx.store.bucket_setting(bucket, BLOCK)
     except NoSuchSettingError:
-        return frozenset(BLOCKS)
+        return None
+
+
+def blocked(setting: bytes | None) -> frozenset[str]:
+    """What is blocked; everything where nobody said anything."""
+    return frozenset(BLOCKS if setting is None else setting.decode("ascii").split())
 
 
 class PolicyNotHonouredError(Exception):
@@ -112,13 +134,25 @@ def parse(document: bytes, bucket: str) -> Policy:
     """
     policy = parse_bucket_policy(document, bucket)
     for statement in policy.statements:
-        if statement.effect == DENY:
-            raise PolicyNotHonouredError("The effect Deny in bucket policies is not implemented")
-        if statement.excludes_principals or statement.principals != frozenset((EVERYBODY,)):
-            raise PolicyNotHonouredError(
-                "A Principal other than everybody (*) is not implemented in bucket policies"
-            )
+        _check_honoured(statement)
     return policy
+
+
+def _check_honoured(statement: Statement) -> None:
+    if statement.effect == DENY:
+        raise PolicyNotHonouredError("The effect Deny in bucket policies is not implemented")
+    if statement.excludes_principals or statement.principals != frozenset((EVERYBODY,)):
+        raise PolicyNotHonouredError(
+            "A Principal other than everybody (*) is not implemented in bucket policies"
+        )
+    for pattern in () if statement.excludes_actions else statement.actions:
+        if not any(pattern.matches(action, {}) for action in _HONOURED):
+            raise PolicyNotHonouredError(
+                f"The action {pattern.text} for everybody is not implemented"
+            )
+    for condition in statement.conditions:
+        if condition.key in UNKNOWN_KEYS:
+            raise PolicyNotHonouredError(f"The condition key {condition.key} is not implemented")
 
 
 def policy_of(ctx: Context, bucket: str) -> Policy:
@@ -132,7 +166,7 @@ def policy_of(ctx: Context, bucket: str) -> Policy:
     except NoSuchSettingError:
         return NO_POLICY
     policy = parse_bucket_policy(document, bucket)
-    is_restricted = is_public(policy) and RESTRICT in block_of(ctx, bucket)
+    is_restricted = is_public(policy) and RESTRICT in blocked(block_setting(ctx, bucket))
     return NO_POLICY if is_restricted else policy
 
 
@@ -167,6 +201,10 @@ def admit(ctx: Context, request: Request, operation: Operation) -> Operation:
     if actions is None:
         raise S3Error("AccessDenied")
     check(ctx, request, actions)
+    if any(name.startswith("response-") for name, _ in request.query):
+        raise invalid_request(
+            "Request specific response headers cannot be used for anonymous GET requests."
+        )
     if operation.kind in ("commit", "write"):
         return operation
     return replace(operation, handler=partial(_concealing, operation.handler))
@@ -185,6 +223,8 @@ def reading(handler: Callable[..., Response], ctx: Context, request: Request) ->
 
 def check(ctx: Context, request: Request, actions: tuple[str, ...]) -> None:
     """Raises AccessDenied unless everybody may do all of it, and what headers ask besides."""
+    if _WRITES.intersection(actions) and not _OF_CONDITIONS.isdisjoint(request.header_map):
+        actions = (*actions, GET)
     if request.query_value("versionId") is not None:
         actions = tuple(_OF_VERSIONS.get(action, action) for action in actions)
     besides = {needed for name, needed in _OF_HEADERS.items() if name in request.header_map}
@@ -212,10 +252,41 @@ def owner_of_new(ctx: Context, request: Request) -> str:
 
 
 def _concealing(handler: Any, ctx: Context, request: Request, *arguments: Any) -> Any:
-    """Who may not list is not told that there is no such key, but that it is denied."""
+    """Who may not list is not told that there is no such key, but that it is denied.
+
+    And what a key of KMS encrypts is nobody's who signs nothing: nobody may use that key.
+    """
     try:
-        return handler(ctx, request, *arguments)
+        response = handler(ctx, request, *arguments)
     except (NoSuchKeyError, NoSuchVersionError):
         if not may_all(ctx, request, LIST):
             raise S3Error("AccessDenied") from None
         raise
+    if any(name == ALGORITHM and value.startswith(_KMS) for name, value in response.headers):
+        if not isinstance(response.body, bytes):
+            response.body.close()
+        raise needs_signature()
+    return response
+
+
+def check_writable(ctx: Context, request: Request, encryption: Encryption) -> None:
+    """Raises InvalidArgument where nobody signed for what a key of KMS is to encrypt.
+
+    Args:
+        encryption: that the request asks for; NO_ENCRYPTION leaves it to the bucket.
+    """
+    if request.auth is None or not request.auth.is_anonymous:
+        return
+    chosen = encryption or ctx.store.bucket_encryption(request.bucket)
+    if chosen.algorithm.startswith(KMS):
+        raise needs_signature()
+
+
+def needs_signature() -> S3Error:
+    """What S3 answers who wants something of a key of KMS and signs nothing."""
+    return invalid_argument(
+        "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS "
+        "Signature Version 4.",
+        "Authorization",
+        "null",
+    )

@@ -111,6 +111,8 @@ def site_of(ctx: Context, request: Request) -> str:
         return bucket
     if request.method not in _METHODS or b"X-Amz-Signature=" in request.raw_query:
         return ""
+    if bucket_of_host(host, ctx.base_domains):
+        return ""
     name = host_name(host)
     if not is_bucket_name(name) or name in ctx.base_domains:
         return ""

@@ -12,6 +12,7 @@ from objstore.errors import (
     InvalidArgumentError,
     InvalidBucketNameError,
     NoSuchSettingError,
+    SettingChangedError,
 )
 from objstore.model import BucketInfo, DefaultRetention, Encryption
 from tests.twin import encryption, rules
@@ -112,9 +113,19 @@ class BucketCalls(State):
             raise NoSuchSettingError(name)
         return found.settings[name]
 
-    def set_bucket_setting(self, bucket: str, name: str, value: bytes | None) -> None:
+    def set_bucket_setting(
+        self,
+        bucket: str,
+        name: str,
+        value: bytes | None,
+        *,
+        given: Mapping[str, bytes | None] = MappingProxyType({}),
+    ) -> None:
         _check_setting(name)
         settings = self._bucket(bucket).settings
+        for other, expected in given.items():
+            if settings.get(other) != expected:
+                raise SettingChangedError(other)
         if value is None:
             settings.pop(name, None)
         else:

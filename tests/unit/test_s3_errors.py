@@ -66,6 +66,7 @@ STATUS = {
     "AppendOffsetError": 400,
     "TooManyPartsError": 400,
     "ObjectReplacedError": 409,
+    "SettingChangedError": 409,
     "SourceChangedError": 409,
     "DigestRequiredError": 400,
     "TokenReusedError": 400,

@@ -10,8 +10,6 @@ from dataclasses import replace
 from functools import partial
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-import msgspec
-
 from objstore.config import MAX_KEY_BYTES, MAX_PUT_BYTES, MAX_TAGS
 from objstore.model import ObjectInfo
 from objstore.s3 import post_policy, public_access, xml
@@ -46,16 +44,11 @@ def post_object(ctx: Context, request: Request, form: Form) -> WritePlan:
     put = _as_put(request, fields)
     if request.auth.is_anonymous:
         public_access.check(ctx, put, (public_access.PUT,))
-        if "tagging" in fields:
-            public_access.check(ctx, put, ("s3:PutObjectTagging",))
     if WRITE_OFFSET in put.header_map:  # a form makes objects, and changes none
         raise header_not_implemented(WRITE_OFFSET.decode("ascii"))
     check_headers(_PUT, put)
     check_encryption(ctx, _PUT.name, put)
     plan = plan_of(ctx, put, None, False)
-    if "tagging" in fields:
-        tags = tags_from_xml(fields["tagging"].encode(), limit=MAX_TAGS)
-        plan.attributes = msgspec.structs.replace(plan.attributes, tags=tags)
     most_bytes = MAX_PUT_BYTES if policy.most_bytes is None else policy.most_bytes
     return replace(
         plan,
@@ -92,6 +85,9 @@ def _key(form: Form) -> str:
 def _as_put(request: Request, fields: dict[str, str]) -> Request:
     """The PUT that says the same in its headers."""
     headers: Headers = []
+    if "tagging" in fields:  # first: of two headers of a name that one counts
+        tags = tags_from_xml(fields["tagging"].encode(), limit=MAX_TAGS)
+        headers.append((b"x-amz-tagging", urlencode(tags).encode("ascii")))
     for name, value in fields.items():
         if name in _HEADERS or (name.startswith("x-amz-") and name not in _OF_THE_SIGNATURE):
             headers.append((name.encode("latin-1", "replace"), value.encode()))
@@ -100,7 +96,17 @@ def _as_put(request: Request, fields: dict[str, str]) -> Request:
     for pair in headers:
         if any(_NO_HEADER.search(part) for part in pair):
             raise invalid_argument("A field of a form has to fit into a header", "form")
-    put = Request("PUT", request.raw_path, b"", headers, request_id=request.request_id)
+    # what policies ask of the browser itself
+    headers += [pair for pair in request.headers if pair[0] in (b"referer", b"user-agent")]
+    put = Request(
+        "PUT",
+        request.raw_path,
+        b"",
+        headers,
+        request.scheme,
+        request.client_host,
+        request.request_id,
+    )
     put.bucket, put.key, put.auth, put.operation = request.bucket, request.key, request.auth, _PUT
     return put
 

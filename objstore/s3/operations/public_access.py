@@ -33,14 +33,15 @@ def put_policy(ctx: Context, request: Request, body: bytes) -> Response:
         raise S3Error("MalformedPolicy", str(error)) from None
     except public_access.PolicyNotHonouredError as error:
         raise not_implemented(str(error)) from None
-    if is_public(policy) and BLOCK_POLICY in public_access.block_of(ctx, request.bucket):
+    block = public_access.block_setting(ctx, request.bucket)
+    if is_public(policy) and BLOCK_POLICY in public_access.blocked(block):
         raise S3Error(
             "AccessDenied",
             "Public policies are blocked by the BlockPublicPolicy setting of the bucket's public "
             "access block. Take it away first (DeletePublicAccessBlock) if the bucket is to be "
             "public.",
         )
-    ctx.store.set_bucket_setting(request.bucket, POLICY, bytes(body))
+    ctx.store.set_bucket_setting(request.bucket, POLICY, bytes(body), given={BLOCK: block})
     return Response(204, [])
 
 
@@ -66,7 +67,7 @@ def _document(ctx: Context, bucket: str) -> bytes:
 
 def get_block(ctx: Context, request: Request, body: bytes) -> Response:
     """GetPublicAccessBlock: all of it until somebody says something else."""
-    blocks = public_access.block_of(ctx, request.bucket)
+    blocks = public_access.blocked(public_access.block_setting(ctx, request.bucket))
     if public_access.NO_BLOCK.decode("ascii") in blocks:
         raise S3Error("NoSuchPublicAccessBlockConfiguration")
     inner = (xml.element(name, "true" if name in blocks else "false") for name in BLOCKS)

@@ -83,7 +83,9 @@ def _page(ctx: Context, request: Request, site: Website) -> Response:
         folder = request.key + "/"
         if is_folder or not is_missing or not _is_readable(ctx, request, folder + site.index):
             raise
-    return _redirect(302, "/" + quote(folder))
+    # the slash that a key may begin with would make the next name that of a host
+    safe = "" if folder.startswith("/") else "/"
+    return _redirect(302, "/" + quote(folder[:1], safe=safe) + quote(folder[1:]))
 
 
 def _object(ctx: Context, request: Request, key: str, passed_on: frozenset[bytes]) -> Response:
@@ -117,9 +119,10 @@ def _asked(request: Request, key: str, passed_on: frozenset[bytes]) -> Request:
 def _is_readable(ctx: Context, request: Request, key: str) -> bool:
     try:
         ctx.store.head(request.bucket, key, customer_key=None)
-    except StoreError:
+        public_access.check(ctx, _asked(request, key, _FOR_POLICIES), (public_access.GET,))
+    except (StoreError, S3Error):
         return False
-    return public_access.may_all(ctx, request, public_access.GET, key)
+    return True
 
 
 def _by_rule(request: Request, redirect: Redirect, prefix: str) -> Response:
