@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from objstore.auth.keys import ANONYMOUS
+from objstore.auth.policy import Policy
+from objstore.auth.public import is_public
 from objstore.s3.http import Request
+from objstore.s3.operations import public_access as operations
 from tests.s3.forms import HEADERS, encode
 from tests.s3.harness import ROOT, S3, Reply, backend
 
 __all__ = ["backend"]
 
+DSSE = {"x-amz-server-side-encryption": "aws:kms:dsse"}
 BUCKET, OBJECTS = "arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"
 
 
@@ -215,6 +219,137 @@ def test_a_policy_for_some_addresses_is_not_public(s3: S3) -> None:
     assert s3.run(request, b"").status == 403
 
 
+def test_what_every_condition_holds_of_limits_nothing(s3: S3) -> None:
+    anywhere = {"ForAllValues:StringEquals": {"aws:SourceVpc": "vpc-1"}}
+    refused = put_policy(s3, statement("s3:GetObject", Condition=anywhere))
+    assert (refused.status, refused.code) == (403, "AccessDenied")
+    open_bucket(s3, statement("s3:GetObject", Condition=anywhere))
+    assert s3("GET", "/bucket", query="policyStatus").text("IsPublic") == "true"
+    assert anonymously(s3, "GET", "/bucket/key").status == 200
+
+
+BLOCK = (
+    b"<PublicAccessBlockConfiguration><BlockPublicPolicy>true</BlockPublicPolicy>"
+    b"</PublicAccessBlockConfiguration>"
+)
+
+
+def test_a_block_that_comes_while_a_policy_is_judged(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert s3("DELETE", "/bucket", query="publicAccessBlock").status == 204
+
+    def meanwhile(policy: Policy) -> bool:
+        assert s3("PUT", "/bucket", BLOCK, query="publicAccessBlock").status == 200
+        return is_public(policy)
+
+    monkeypatch.setattr(operations, "is_public", meanwhile)
+    aborted = put_policy(s3, statement("s3:GetObject"))
+    assert (aborted.status, aborted.code) == (409, "OperationAborted")
+    assert s3("GET", "/bucket", query="policy").code == "NoSuchBucketPolicy"
+
+
+def form(s3: S3, fields: dict[str, str], host: str = "", **headers: str) -> Reply:
+    content = encode({"key": "in/form", **fields}, b"by form")
+    given = [(b"host", b"localhost"), *((k.encode(), v.encode()) for k, v in HEADERS.items())]
+    given += [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
+    request = Request("POST", b"/bucket", b"", given, body_length=len(content), client_host=host)
+    s3.authenticator.identity = ANONYMOUS
+    try:
+        return s3.run(request, content)
+    finally:
+        s3.authenticator.identity = ROOT
+
+
+def tagging(value: str) -> str:
+    tag = f"<Tag><Key>by</Key><Value>{value}</Value></Tag>"
+    return f"<Tagging><TagSet>{tag}</TagSet></Tagging>"
+
+
+@pytest.mark.parametrize(
+    ("condition", "closed", "open_to"),
+    [
+        ({"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}, {"host": "198.51.100.1"}, "192.0.2.1"),
+        ({"NotIpAddress": {"aws:SourceIp": "192.0.2.0/24"}}, {"host": "192.0.2.1"}, "198.51.100.1"),
+        ({"StringLike": {"aws:Referer": "http://mine/*"}}, {}, {"referer": "http://mine/page"}),
+        (
+            {"StringNotLike": {"aws:Referer": "http://bad/*"}},
+            {"referer": "http://bad/page"},
+            {"referer": "http://mine/page"},
+        ),
+        ({"StringNotEquals": {"aws:UserAgent": "bad"}}, {"user_agent": "bad"}, {}),
+        ({"Bool": {"aws:SecureTransport": "false"}}, None, {}),
+    ],
+)
+def test_forms_are_judged_by_what_their_browser_says(
+    s3: S3, condition: Any, closed: Any, open_to: Any
+) -> None:
+    open_bucket(s3, statement("s3:PutObject", Condition=condition))
+    if closed is not None:
+        assert form(s3, {}, **closed).status == 403
+    how = {"host": open_to} if isinstance(open_to, str) else open_to
+    assert form(s3, {}, **how).status == 204
+
+
+def test_forms_are_judged_by_their_tags(s3: S3) -> None:
+    actions = ["s3:PutObject", "s3:PutObjectTagging"]
+    unlike = {"StringNotEquals": {"s3:RequestObjectTag/by": "hand = foot+1"}}
+    open_bucket(s3, statement(actions, Condition=unlike))
+    assert form(s3, {"tagging": tagging("hand = foot+1")}).code == "AccessDenied"
+    assert form(s3, {"tagging": tagging("a form=1+2")}).status == 204
+    assert s3("GET", "/bucket/in/form", query="tagging").texts("TagSet/Tag/Value") == ["a form=1+2"]
+    open_bucket(s3, statement("s3:PutObject"))
+    assert form(s3, {"tagging": tagging("form")}).code == "AccessDenied"
+    assert form(s3, {}).status == 204
+
+
+def test_nobody_chooses_the_headers_of_an_answer(s3: S3) -> None:
+    open_bucket(s3, statement("s3:GetObject"))
+    for method in ("GET", "HEAD"):
+        query = "response-content-type=text%2Fhtml"
+        refused = anonymously(s3, method, "/bucket/key", query=query)
+        assert refused.status == 400
+        assert method == "HEAD" or refused.code == "InvalidRequest"
+    assert s3("GET", "/bucket/key", query=query).headers["content-type"] == "text/html"
+
+
+def test_keys_of_kms_are_for_those_who_sign(s3: S3) -> None:
+    open_bucket(s3, statement(["s3:GetObject", "s3:PutObject"]))
+    kms = {"x-amz-server-side-encryption": "aws:kms"}
+    assert s3("PUT", "/bucket/secret", b"secret", headers=kms).status == 200
+    assert s3("PUT", "/bucket/key", b"key", headers={**kms, **DSSE}).status == 200
+    for key in ("secret", "key"):
+        refused = anonymously(s3, "GET", f"/bucket/{key}")
+        assert (refused.status, refused.code) == (400, "InvalidArgument")
+        assert anonymously(s3, "HEAD", f"/bucket/{key}").status == 400
+    assert anonymously(s3, "PUT", "/bucket/new", b"x", headers=kms).code == "InvalidArgument"
+    assert form(s3, kms).code == "InvalidArgument"
+    rule = (
+        b"<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>"
+        b"<SSEAlgorithm>aws:kms</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>"
+        b"</ServerSideEncryptionConfiguration>"
+    )
+    assert s3("PUT", "/bucket", rule, query="encryption").status == 200
+    assert anonymously(s3, "PUT", "/bucket/new", b"x").code == "InvalidArgument"
+    assert form(s3, {}).code == "InvalidArgument"
+    plain = {"x-amz-server-side-encryption": "AES256"}
+    assert anonymously(s3, "PUT", "/bucket/new", b"x", headers=plain).status == 200
+    assert anonymously(s3, "GET", "/bucket/new").body == b"x"
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_conditions_of_writes_tell_only_those_who_may_read(s3: S3, method: str) -> None:
+    open_bucket(s3, statement(["s3:PutObject", "s3:DeleteObject"]))
+    other = {"if-match": '"00000000000000000000000000000000"'}
+    for key in ("key", "missing"):
+        assert anonymously(s3, method, f"/bucket/{key}", b"", headers=other).status == 403
+    open_bucket(s3, statement(["s3:PutObject", "s3:DeleteObject", "s3:GetObject"]))
+    assert anonymously(s3, method, "/bucket/key", b"", headers=other).status == 412
+    open_bucket(s3, statement("s3:PutObject"))
+    none = {"if-none-match": "*"}  # for which S3 asks nothing besides
+    assert anonymously(s3, "PUT", "/bucket/key", b"", headers=none).status == 412
+
+
 def test_requesters_who_pay_have_to_be_somebody(s3: S3) -> None:
     open_bucket(s3, statement("s3:GetObject"))
     payer = b"<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>"
@@ -243,6 +378,25 @@ def test_a_policy_is_given_back_as_it_was_put(s3: S3) -> None:
         ({"Principal": "me"}, 400, "principal"),
         ({"Action": "ec2:RunInstances"}, 400, "action"),
         ({"Action": []}, 400, "action"),
+        ({"Action": "s3:ReadObject"}, 400, "action"),
+        ({"Action": ["s3:GetObject", "s3:Fetch*"]}, 400, "action"),
+        ({"Action": "s3:ListBucket"}, 400, "does not apply to any resource"),
+        ({"Action": "s3:GetObject", "Resource": BUCKET}, 400, "does not apply to any resource"),
+        ({"Action": ["s3:GetObject", "s3:ListBucket"]}, 400, "does not apply to any resource"),
+        ({"Action": "s3:PutBucketPolicy", "Resource": BUCKET}, 501, "s3:PutBucketPolicy"),
+        ({"Action": ["s3:GetObject", "s3:RestoreObject"]}, 501, "s3:RestoreObject"),
+        ({"Condition": {"StringNotEquals": {"aws:SauceIp": "x"}}}, 400, "aws:sauceip"),
+        ({"Condition": {"StringNotEquals": {"ec2:Region": "x"}}}, 400, "ec2:region"),
+        ({"Condition": {"StringNotEquals": {"s3:ExistingObjectTag": "x"}}}, 400, "condition key"),
+        ({"Condition": {"StringNotEquals": {"s3:ExistingObjectTag/": "x"}}}, 400, "condition key"),
+        ({"Condition": {"StringNotEquals": {"s3:prefix": "x"}}}, 400, "combination of actions"),
+        ({"Condition": {"StringNotEquals": {"s3:ResourceAccount": "1"}}}, 501, "resourceaccount"),
+        ({"Condition": {"ForAllValues:Null": {"aws:Referer": "true"}}}, 400, "Null"),
+        (
+            {"Condition": {"ForAllValues:ForAnyValue:StringEquals": {"aws:Referer": "x"}}},
+            400,
+            "ForAnyValue",
+        ),
         ({"Action": [1]}, 400, "action"),
         ({"Resource": "arn:aws:s3:::another/*"}, 400, "resource"),
         ({"Resource": "bucket/*"}, 400, "resource"),

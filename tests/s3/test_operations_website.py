@@ -7,6 +7,7 @@ import json
 import pytest
 
 from objstore.auth.keys import ANONYMOUS
+from objstore.s3.http import Request
 from objstore.s3.website import domains
 from tests.s3.harness import ROOT, S3, Reply, backend
 
@@ -321,3 +322,40 @@ def test_an_error_of_the_servers_own_is_a_page_too(
     assert page.status == 500
     assert b"InternalError" in page.body
     assert b"disk" not in page.body
+
+
+def test_a_key_that_begins_with_a_slash_is_no_host(site: Site) -> None:
+    site.page("/evil.example/index.html", b"<p>here</p>")
+    moved = site.browse("//evil.example")
+    assert (moved.status, moved.headers["location"]) == (302, "/%2Fevil.example/")
+    request = Request("GET", b"/%2Fevil.example/", b"", [(b"host", HOST.encode())])
+    site.authenticator.identity = ANONYMOUS
+    assert site.run(request, b"").body == b"<p>here</p>"
+
+
+def test_a_folder_is_told_of_only_where_its_page_would_be_shown(site: Site) -> None:
+    assert site.browse("/blog").status == 302
+    payer = b"<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>"
+    assert site("PUT", f"/{BUCKET}", payer, query="requestPayment").status == 200
+    assert site.browse("/blog").status == 403
+
+
+def test_names_below_a_domain_of_the_api_are_for_the_api(site: Site) -> None:
+    name = "www.localhost"  # of which a bucket of this name would else take the requests
+    assert site("PUT", f"/{name}").status == 200
+    assert site("PUT", f"/{name}", website(INDEX), query="website").status == 200
+    site("PUT", "/www")
+    assert site.browse("/", host=name).headers["content-type"] == "application/xml"
+    assert site("GET", "/", host=name).text("Name") == "www"
+
+
+def test_the_dot_at_the_end_of_a_host_is_of_its_root(site: Site) -> None:
+    for host in (f"{BUCKET}.", f"{BUCKET}.:9000", HOST.replace(":", ".:")):
+        assert site.browse("/about.html", host=host).body == b"<p>about.html</p>", host
+
+
+def test_what_a_key_of_kms_encrypts_is_no_page(site: Site) -> None:
+    kms = {"x-amz-server-side-encryption": "aws:kms"}
+    assert site("PUT", f"/{BUCKET}/secret.html", b"<p>secret</p>", headers=kms).status == 200
+    refused = site.browse("/secret.html")
+    assert (refused.status, refused.headers["x-amz-error-code"]) == (400, "InvalidArgument")

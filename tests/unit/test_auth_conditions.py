@@ -165,6 +165,9 @@ def test_variables_are_text_where_there_are_none() -> None:
         {"BinaryEquals": {"a": "x"}},
         {"StringStartsWith": {"a": "x"}},
         {"NullIfExists": {"a": "true"}},
+        {"ForAllValues:Null": {"a": "true"}},
+        {"ForAllValues:ForAnyValue:StringEquals": {"a": "x"}},
+        {"ForAnyValue:ForAllValues:StringEquals": {"a": "x"}},
         {"ForSomeValues:StringEquals": {"a": "x"}},
     ],
 )

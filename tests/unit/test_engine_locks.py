@@ -14,6 +14,7 @@ from objstore.errors import (
     InvalidArgumentError,
     NoSuchSettingError,
     ObjectLockedError,
+    SettingChangedError,
 )
 from objstore.model import (
     DefaultRetention,
@@ -223,6 +224,14 @@ def test_settings_are_kept_and_deleted(store_factory: StoreFactory) -> None:
     for name in ("versioning", "object-lock"):
         with pytest.raises(InvalidArgumentError):
             store.set_bucket_setting(BUCKET, name, b"x")
+    with pytest.raises(SettingChangedError, match="website"):
+        store.set_bucket_setting(
+            BUCKET, "cors", b"c", given={"tagging": b"t" * 5000, "website": None}
+        )
+    with pytest.raises(NoSuchSettingError):
+        store.bucket_setting(BUCKET, "cors")
+    store.set_bucket_setting(BUCKET, "cors", b"c", given={"website": b"e", "logging": None})
+    assert store.bucket_setting(BUCKET, "cors") == b"c"
     store.close()
     again = store_factory()
     assert again.bucket_setting(BUCKET, "tagging") == b"t" * 5000
