@@ -16,7 +16,15 @@ from functools import partial
 from typing import Any, Final
 
 from objstore.auth.evaluator import Policies, Who, decide
-from objstore.auth.policy import DENY, EVERYBODY, Policy, Statement, arn, parse_bucket_policy
+from objstore.auth.policy import (
+    DENY,
+    EVERYBODY,
+    Policy,
+    PolicyError,
+    Statement,
+    arn,
+    parse_bucket_policy,
+)
 from objstore.auth.policy import Request as Asked
 from objstore.auth.public import is_public
 from objstore.errors import NoSuchKeyError, NoSuchSettingError, NoSuchVersionError
@@ -165,7 +173,10 @@ def policy_of(ctx: Context, bucket: str) -> Policy:
         document = ctx.store.bucket_setting(bucket, POLICY)
     except NoSuchSettingError:
         return NO_POLICY
-    policy = parse_bucket_policy(document, bucket)
+    try:
+        policy = parse_bucket_policy(document, bucket)
+    except PolicyError:  # stored by a version that knew less: it opens nothing
+        return NO_POLICY
     is_restricted = is_public(policy) and RESTRICT in blocked(block_setting(ctx, bucket))
     return NO_POLICY if is_restricted else policy
 

@@ -415,6 +415,15 @@ def test_what_is_not_honoured_is_not_stored(
     assert s3("GET", "/bucket", query="policy").status == 404
 
 
+def test_a_stored_policy_that_is_none_any_more_opens_nothing(s3: S3) -> None:
+    open_bucket(s3, statement("s3:GetObject"))
+    stored = json.dumps({"Statement": statement("s3:GetAnything")}).encode()
+    s3.store.set_bucket_setting("bucket", "policy", stored)
+    assert anonymously(s3, "GET", "/bucket/key").code == "AccessDenied"
+    assert s3("GET", "/bucket", query="policyStatus").text("IsPublic") == "false"
+    assert s3("GET", "/bucket", query="policy").body == stored
+
+
 @pytest.mark.parametrize(
     "document",
     [

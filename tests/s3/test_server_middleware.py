@@ -13,6 +13,7 @@ from objstore.asgi.app import make_app, root_credentials
 from objstore.asgi.server import BackgroundServer
 from objstore.asgi.state import FrontState
 from objstore.config import ServerConfig
+from tests.s3.rawhttp import EchoApp, RawConnection
 from tests.s3.signed import Signer
 
 KEYS = ("TESTROOTKEY", "test+secret/0123456789")
@@ -54,3 +55,15 @@ def test_a_wrapper_sees_the_answers(tmp_path: Path, method: str) -> None:
                 assert answer.headers["x-stamp"] == "seen"
         finally:
             server.stop()
+
+
+def test_an_address_is_one_whatever_the_kind_of_socket() -> None:
+    app = EchoApp()
+    try:
+        server = BackgroundServer(app, FrontState(ServerConfig()), host="::")
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
+    with server, RawConnection(server.url) as connection:  # over IPv4
+        connection.send(b"GET /echo HTTP/1.1\r\nhost: h\r\n\r\n")
+        assert connection.read().status == 200
+    assert app.requests[0]["client"][0] == "127.0.0.1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from objstore.auth.policy import PolicyError
+from objstore.auth.policy import PolicyError, parse_bucket_policy
 from objstore.auth.public import is_public
 from objstore.errors import NoSuchSettingError
 from objstore.s3 import public_access, xml
@@ -53,7 +53,10 @@ def delete_policy(ctx: Context, request: Request, body: bytes) -> Response:
 
 def get_policy_status(ctx: Context, request: Request, body: bytes) -> Response:
     """GetBucketPolicyStatus: whether the policy makes the bucket public."""
-    policy = public_access.parse(_document(ctx, request.bucket), request.bucket)
+    try:
+        policy = parse_bucket_policy(_document(ctx, request.bucket), request.bucket)
+    except PolicyError:  # as in `public_access.policy_of`
+        policy = public_access.NO_POLICY
     text = "true" if is_public(policy) else "false"
     return xml.response(xml.document("PolicyStatus", xml.element("IsPublic", text)))
 
