@@ -219,6 +219,9 @@ long has earned an immediate restart."""
 KILL_AFTER_NS = 5 * 10**9
 """On top of the grace that workers give their requests."""
 
+ALONE_NS = 10**9
+"""Within which the parent of a worker that was told to stop hears of it too, where all are."""
+
 PAUSE_S = 0.02
 DEAL_TRIES = 50
 """Wait before trying again after running out of descriptors or of room in the workers; how

@@ -51,6 +51,7 @@ class Settings:
     `root_key_file`: of the key service; None for the folder of its keys.
     `bucket_log_interval_s`: how long lines of buckets' access logs gather for an object.
     `destinations`: of events; `tokens`: of webhooks, by their names.
+    `is_ending`: whether the server is about to stop, and is not to be called ready.
     `credits`: what the burst bucket of its volume is to hold, instead of what it has.
     """
 
@@ -65,6 +66,7 @@ class Settings:
     config: ServerConfig = field(default_factory=ServerConfig)
     placement: Placement | None = None
     credits: float | None = None
+    is_ending: bool = False
     snapshot_bucket: str = ""
     root_key_file: Path | None = None
     bucket_log_interval_s: float = ACCESS_LOG_INTERVAL_S
@@ -88,10 +90,13 @@ def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[],
     return supervisor.run()
 
 
-def _run_worker(settings: Settings, channel: socket.socket, note_closed: Callable[[], None]) -> int:
+def _run_worker(
+    settings: Settings, channel: socket.socket, note_closed: Callable[[], None], is_ending: bool
+) -> int:
     def on_ready() -> None:
         channel.send(READY)
 
+    settings = replace(settings, is_ending=is_ending)
     return run_process(settings, handoff=channel, on_ready=on_ready, on_close=note_closed)
 
 
@@ -241,6 +246,8 @@ def _serve_store(
         website_domains=settings.website_domains,
         access_logs=logs,
     )
+    if settings.is_ending:
+        app.withdraw()
     state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
     state.access_logs = logs
     server = FrontServer(

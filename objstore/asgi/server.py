@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from objstore.asgi.app import make_app
 from objstore.asgi.protocol import FrontProtocol
 from objstore.asgi.state import FrontState
-from objstore.asgi.workers import DRAIN_SIGNAL
+from objstore.asgi.workers import DRAIN_SIGNAL, TOLD_TO_STOP
 from objstore.auth.keys import Credentials, KeyStore
 from objstore.config import ServerConfig
 
@@ -103,7 +103,7 @@ class FrontServer(uvicorn.Server):
         self._on_ready = on_ready
         self._on_close = on_close
         self._on_drain = on_drain
-        self._drained_s: float | None = None
+        self._drained_ns: int | None = None
         self._arrivals: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -120,21 +120,29 @@ class FrontServer(uvicorn.Server):
         """Ten times a second, from uvicorn's main loop."""
         now_s = asyncio.get_running_loop().time()
         self.server_state.tick(counter, now_s)
-        if self._drained_s is not None and now_s >= self._drained_s:
+        if self._drained_ns is not None and self._now_ns() >= self._drained_ns:
             self.should_exit = True
         return self.should_exit
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal to stop: SIGTERM after a while, if one is wanted; again, or SIGINT, at once.
 
-        A worker is told by its parent when that while begins (`DRAIN_SIGNAL`), and ends.
+        A worker leaves SIGTERM to its parent, which has it too where a whole group of processes
+        is told to stop: the parent says when connections end, by closing the channel.
         """
         drain_s = self.server_state.limits.drain_s
-        if self._handoff is not None or sig != signal.SIGTERM or not drain_s or self._drained_s:
+        if self._handoff is not None and sig == signal.SIGTERM:
+            self._withdraw()
+            with contextlib.suppress(OSError):  # it knows, or is gone
+                self._handoff.send(TOLD_TO_STOP)
+        elif sig == signal.SIGTERM and drain_s and self._drained_ns is None:
+            self._drained_ns = self._now_ns() + int(drain_s * 1e9)
+            self._withdraw()
+        else:
             super().handle_exit(sig, frame)
-            return
-        self._drained_s = self.server_state.now_s + drain_s
-        self._withdraw()
+
+    def _now_ns(self) -> int:
+        return self.server_state.clock.monotonic_ns()
 
     def _withdraw(self, *_signal: object) -> None:
         if self._on_drain is not None:
@@ -186,7 +194,7 @@ class FrontServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for descriptor in receive_descriptors(self._handoff):
             if descriptor is None:
-                logger.warning("the parent process is gone: stopping")
+                logger.info("the parent process is gone, or sends nobody any more: stopping")
                 loop.remove_reader(self._handoff)
                 self.should_exit = True
                 return

@@ -26,6 +26,7 @@ from typing import NoReturn
 from blockdev.clock import Clock
 from objstore.config import (
     ACCEPT_BATCH,
+    ALONE_NS,
     DEAL_TRIES,
     FIRST_BACKOFF_NS,
     KILL_AFTER_NS,
@@ -52,6 +53,9 @@ _STOPPED = frozenset({0, -signal.SIGTERM, -signal.SIGINT, EXIT_POISONED})
 failed device, which it was finishing with already."""
 
 READY = b"r"
+TOLD_TO_STOP = b"t"
+"""What a worker says: that it serves, and that it had a SIGTERM, which is its parent's to heed."""
+
 CONNECTION = b"c"
 
 
@@ -85,12 +89,15 @@ class Worker:
     started_ns: int
     ready: bool = False
     sent: int = 0
+    end_ns: int | None = None
+    """When it is to end that alone was told to stop."""
 
 
-RunWorker = Callable[[socket.socket, Callable[[], None]], int]
-"""Called in the worker: (channel, to be called for each closed connection) → exit status.
+RunWorker = Callable[[socket.socket, Callable[[], None], bool], int]
+"""Called in the worker: (channel, to be called for each closed connection, whether the server is
+about to stop, so that the worker must not say that it is ready) → exit status.
 
-Sends READY over the channel once it serves.
+Sends READY over the channel once it serves, and ends when the other side closes it.
 """
 
 
@@ -162,6 +169,7 @@ class Supervisor:
 
     def _step(self) -> None:
         self._start_due()
+        self._end_due()
         self._listen(any(worker is not None and worker.ready for worker in self._workers))
         for key, _ in self._selector.select(self._timeout_s()):
             if key.fileobj is self._listener:
@@ -174,11 +182,16 @@ class Supervisor:
 
     def _timeout_s(self) -> float | None:
         due = [time_ns for time_ns in self._restart_ns if time_ns is not None]
+        if not self._stop_signals:
+            due += [worker.end_ns for worker in self._living() if worker.end_ns is not None]
         if self._drained_ns is not None:
             due.append(self._drained_ns)
         if not due:
             return None
         return max(0.0, (min(due) - self._clock.monotonic_ns()) / 1e9)
+
+    def _living(self) -> list[Worker]:
+        return [worker for worker in self._workers if worker is not None]
 
     def _drain_wakeups(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -193,6 +206,14 @@ class Supervisor:
             if due_ns is not None and due_ns <= now_ns:
                 self._restart_ns[slot] = None
                 self._start(slot)
+
+    def _end_due(self) -> None:
+        """End who alone was told to stop; where all are, the end comes for all."""
+        if self._stop_signals:
+            return
+        for worker in self._living():
+            if worker.end_ns is not None and worker.end_ns <= self._clock.monotonic_ns():
+                self._end(worker)
 
     def _start(self, slot: int) -> None:
         try:
@@ -239,7 +260,8 @@ class Supervisor:
             for other in self._workers:
                 if other is not None:
                     other.channel.close()
-            status = self._run_worker(channel, lambda: self._tally.note_closed(slot))
+            is_ending = self._drained_ns is not None
+            status = self._run_worker(channel, lambda: self._tally.note_closed(slot), is_ending)
         except KeyboardInterrupt:
             status = 0
         except BaseException:
@@ -251,7 +273,7 @@ class Supervisor:
             os._exit(status)
 
     def _hear(self, worker: Worker) -> None:
-        """A word from a worker: that it serves; silence means that it is gone."""
+        """A word from a worker; silence means that it is gone."""
         try:
             said = worker.channel.recv(16)
         except BlockingIOError:
@@ -263,6 +285,12 @@ class Supervisor:
                 self._selector.unregister(worker.channel)
             worker.ready = False
             return
+        if said == TOLD_TO_STOP:
+            # Its parent may be about to hear the same.
+            worker.end_ns = self._clock.monotonic_ns() + ALONE_NS
+            return
+        if self._drained_ns is not None:
+            self._signal(worker, DRAIN_SIGNAL)  # started before; and connections come after it
         worker.ready = True
         for slot, other in enumerate(self._workers):
             if other is None and self._restart_ns[slot] is None:
@@ -364,10 +392,9 @@ class Supervisor:
         if not self._drain_ns or self._is_interrupted or self._failed:
             return
         self._drained_ns = self._clock.monotonic_ns() + self._drain_ns
-        for worker in self._workers:
-            if worker is not None and worker.ready:  # before that the signal would end it
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker.pid, DRAIN_SIGNAL)
+        for worker in self._living():
+            if worker.ready:  # before that the signal would end it
+                self._signal(worker, DRAIN_SIGNAL)
         while self._stop_signals == 1 and self._clock.monotonic_ns() < self._drained_ns:
             self._step()
 
@@ -375,11 +402,12 @@ class Supervisor:
         """Have the workers finish; kill those that do not in time, or at a second signal."""
         self._listen(False)
         self._listener.close()
-        self._signal_workers(signal.SIGTERM)
+        for worker in self._living():
+            self._end(worker)
         signals = self._stop_signals
         deadline_ns = self._clock.monotonic_ns() + self._grace_ns + KILL_AFTER_NS
         clean = not self._failed
-        while living := [worker for worker in self._workers if worker is not None]:
+        while living := self._living():
             for worker in living:
                 pid, wait_status = os.waitpid(worker.pid, os.WNOHANG)
                 if pid:
@@ -388,17 +416,25 @@ class Supervisor:
                     clean = clean and status in _STOPPED
             late_ns = self._clock.monotonic_ns() - deadline_ns
             if late_ns >= 0 or self._stop_signals > max(signals, 1):
-                self._signal_workers(signal.SIGKILL)
+                for worker in self._living():
+                    self._signal(worker, signal.SIGKILL)
                 clean = False
             self._selector.select(0.1)
             self._drain_wakeups()
         return 0 if clean else 1
 
-    def _signal_workers(self, number: signal.Signals) -> None:
-        for worker in self._workers:
-            if worker is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker.pid, number)
+    def _end(self, worker: Worker) -> None:
+        """Have a worker finish: it takes what it was sent, and then nobody any more."""
+        worker.end_ns = None
+        with contextlib.suppress(OSError):
+            worker.channel.shutdown(socket.SHUT_WR)
+        if not worker.ready:  # and may not listen for long
+            self._signal(worker, signal.SIGTERM)
+        worker.ready = False
+
+    def _signal(self, worker: Worker, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker.pid, number)
 
 
 def _fork() -> int:

@@ -49,6 +49,7 @@ class ServeProcess:
             text=True,
             env=environ,
             cwd=cwd,
+            start_new_session=True,  # a group of its own: see `signal_group`
         )
         self.banner = ""
         self.errors = ""
@@ -84,6 +85,10 @@ class ServeProcess:
     def pid(self) -> int:
         """The process that was started; the server itself unless there are workers."""
         return self.process.pid
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Signal all its processes, workers as well, as service managers and terminals do."""
+        os.killpg(self.process.pid, number)
 
     def stop(self) -> int:
         """End it as an operator would; the exit status.  Idempotent."""

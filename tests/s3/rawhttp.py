@@ -68,6 +68,10 @@ class RawConnection:
         body = b"" if head else self._body(headers)
         return Answer(status, headers, body)
 
+    def rest(self) -> bytes:
+        """All that comes until the server closes."""
+        return self._file.read()
+
     def _body(self, headers: dict[str, str]) -> bytes:
         if headers.get("transfer-encoding") == "chunked":
             parts = []

@@ -47,7 +47,7 @@ def say(text: str) -> None:
     os.write(1, f"{text}\n".encode())
 
 
-def run_worker(channel: socket.socket, note_closed: Callable[[], None]) -> int:
+def run_worker(channel: socket.socket, note_closed: Callable[[], None], is_ending: bool) -> int:
     if os.environ.get("WORKERS_FAIL"):
         return EXIT_NOT_STARTED
 
