@@ -130,6 +130,9 @@ ACCESS_LOG_TURN_NS = 1_000_000_000
 """How often the lines of access logs go to a file, and after how long at most every process of
 a store knows of a bucket that wants them: a kill loses so much."""
 
+ACCESS_LOG_MAX_PATIENCE_NS = 300 * 10**9
+"""How long at most a bucket is left in peace that refuses them, twice as long each time."""
+
 ACCESS_LOG_INTERVAL_S = 60
 """How long lines gather for an object, unless the server is told otherwise."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging as system_logging
 import threading
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -18,14 +19,20 @@ from objstore.access_logs.settings import SETTING, Logging
 from objstore.access_logs.spool import FOLDER_NAME, Batch, Spool
 from objstore.config import (
     ACCESS_LOG_INTERVAL_S,
+    ACCESS_LOG_MAX_PATIENCE_NS,
     ACCESS_LOG_OBJECT_BYTES,
     ACCESS_LOG_TURN_NS,
     ACCESS_LOG_WAITING_BYTES,
     ACCESS_LOG_WAITING_ENTRIES,
 )
-from objstore.errors import NoSuchBucketError, StoreClosedError, StoreError
+from objstore.errors import (
+    NoSuchBucketError,
+    NoSuchSettingError,
+    StoreClosedError,
+    StoreError,
+)
 from objstore.kms.service import DEFAULT_ACCOUNT
-from objstore.model import ObjectAttributes
+from objstore.model import DefaultRetention, ObjectAttributes
 
 logger = system_logging.getLogger("objstore.access_logs")
 
@@ -63,11 +70,16 @@ class AccessLogs:
         self._folder = folder / "run" / FOLDER_NAME
         self._spool = Spool(self._folder, self._unique().hex())
         self._entries: deque[Entry] = deque()
+        # by bucket and day, lines that no file has taken yet
+        self._lines: dict[tuple[str, str], list[str]] = {}
+        self._kept = 0
         self._dropped = 0
         self._waiting_bytes = 0
         # bucket → what it wants, its owner, and until when that is believed
         self._known: dict[str, tuple[Logging | None, str, int]] = {}
-        self._last: dict[str, Logging] = {}
+        self._last: dict[str, tuple[Logging, str]] = {}
+        # target → when it may be tried again, and how long to wait after that
+        self._patience: dict[str, tuple[int, int]] = {}
         self._since_ns: dict[tuple[str, str], int] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -98,7 +110,7 @@ class AccessLogs:
                 self._known.clear()
             known = self._known[bucket] = (logging, owner, now_ns + ACCESS_LOG_TURN_NS)
             if logging is not None:
-                self._last[bucket] = logging
+                self._last[bucket] = logging, owner
         return None if known[0] is None else known[1]
 
     def _look(self, bucket: str) -> tuple[Logging | None, str]:
@@ -110,7 +122,7 @@ class AccessLogs:
 
     def note(self, entry: Entry) -> None:
         """Take a request that has been answered.  Never waits."""
-        if len(self._entries) >= ACCESS_LOG_WAITING_ENTRIES:
+        if len(self._entries) + self._kept >= ACCESS_LOG_WAITING_ENTRIES:
             self._dropped += 1
         else:
             self._entries.append(entry)
@@ -131,6 +143,8 @@ class AccessLogs:
             self.turn(all_of_it=True)
         except (StoreError, OSError) as error:
             logger.warning("access logs wait for the next start: %s", error)
+        if self._kept:
+            logger.error("%d lines of access logs are lost: no file takes them", self._kept)
         self._spool.close()
 
     def __enter__(self) -> Self:
@@ -153,6 +167,8 @@ class AccessLogs:
                 return
             except (StoreError, OSError) as error:
                 logger.error("access logs wait: %s", error)
+            except Exception:  # a defect, and no reason to log nothing from now on
+                logger.exception("access logs: a turn failed")
 
     def _is_wanted(self) -> bool:
         """Whether any bucket wants a log, asked once: from then on those who set it tell."""
@@ -167,34 +183,66 @@ class AccessLogs:
     def turn(self, *, all_of_it: bool = False) -> None:
         """Write what was noted to the files, and deliver what has gathered for long enough.
 
+        Args:
+            all_of_it: whether it has gathered for long enough or not, and without patience.
+
         Raises:
             StoreError, OSError: what could not be done is done by the next turn.
         """
+        steps = (
+            self._flush,
+            partial(self._spool.adopt, self._stamp),
+            partial(self._seal_due, all_of_it),
+            partial(self._deliver, all_of_it),
+        )
+        trouble: Exception | None = None
         with self._turns:
-            self._spool.adopt(self._stamp)
-            self._flush()
-            now_ns = self._clock.monotonic_ns()
-            for bucket, day in self._spool.open_ones():
-                since_ns = self._since_ns.setdefault((bucket, day), now_ns)
-                if all_of_it or now_ns - since_ns >= self._interval_ns:
-                    self._seal(bucket, day)
-            self._deliver()
+            for step in steps:  # each, whatever became of the others
+                try:
+                    step()
+                except StoreClosedError:
+                    raise
+                except (StoreError, OSError) as error:
+                    trouble = trouble or error
+        if trouble is not None:
+            raise trouble
 
     def _flush(self) -> None:
-        lines: dict[tuple[str, str], list[str]] = {}
         for _ in range(len(self._entries)):
             entry = self._entries.popleft()
-            lines.setdefault((entry.bucket, entry.day), []).append(entry.line())
-        for (bucket, day), some in lines.items():
-            if self._waiting_bytes > ACCESS_LOG_WAITING_BYTES:
-                self._dropped += len(some)
-                continue
-            data = "".join(some).encode("utf-8", "surrogateescape")
-            if self._spool.add(bucket, day, data) >= ACCESS_LOG_OBJECT_BYTES:
-                self._seal(bucket, day)
+            self._lines.setdefault((entry.bucket, entry.day), []).append(entry.line())
+        trouble: OSError | None = None
+        for bucket, day in list(self._lines):
+            try:
+                self._write(bucket, day)
+            except OSError as error:  # the lines stay, and those of other buckets may fit
+                trouble = error
+        self._kept = sum(map(len, self._lines.values()))
         if self._dropped:
             logger.warning("%d lines of access logs were dropped", self._dropped)
             self._dropped = 0
+        if trouble is not None:
+            raise trouble
+
+    def _write(self, bucket: str, day: str) -> None:
+        lines = self._lines[bucket, day]
+        if self._waiting_bytes > ACCESS_LOG_WAITING_BYTES:
+            self._dropped += len(lines)
+            del self._lines[bucket, day]
+            return
+        # a field can hold half of a pair of surrogates, which no encoding has
+        data = "".join(lines).encode("utf-8", "backslashreplace")
+        size_bytes = self._spool.add(bucket, day, data)
+        del self._lines[bucket, day]
+        if size_bytes >= ACCESS_LOG_OBJECT_BYTES:
+            self._seal(bucket, day)
+
+    def _seal_due(self, all_of_it: bool) -> None:
+        now_ns = self._clock.monotonic_ns()
+        for bucket, day in self._spool.open_ones():
+            since_ns = self._since_ns.setdefault((bucket, day), now_ns)
+            if all_of_it or now_ns - since_ns >= self._interval_ns:
+                self._seal(bucket, day)
 
     def _seal(self, bucket: str, day: str) -> None:
         self._since_ns.pop((bucket, day), None)
@@ -207,28 +255,48 @@ class AccessLogs:
         found: bytes = self._entropy.token_bytes(8)
         return found
 
-    def _deliver(self) -> None:
+    def _deliver(self, all_of_it: bool) -> None:
         waiting_bytes = 0
         trouble: StoreError | None = None
         for batch in self._spool.batches():
+            logging, owner = self._last.get(batch.bucket) or self._look(batch.bucket)
+            target = "" if logging is None else logging.target
             try:
-                self._put(batch)
+                if not all_of_it and self._is_to_wait(target):
+                    waiting_bytes += batch.path.stat().st_size
+                    continue
+                self._put(batch, logging, owner)
             except StoreClosedError:
                 raise
             except StoreError as error:
                 trouble = error
                 waiting_bytes += batch.path.stat().st_size
+                self._have_patience(target)
             else:
                 batch.path.unlink()
+                self._patience.pop(target, None)
         self._waiting_bytes = waiting_bytes
         if trouble is not None:
             raise trouble
 
-    def _put(self, batch: Batch) -> None:
-        """Make the object of a batch, or drop it where there is nobody to have it."""
+    def _is_to_wait(self, target: str) -> bool:
+        known = self._patience.get(target)
+        return known is not None and self._clock.monotonic_ns() < known[0]
+
+    def _have_patience(self, target: str) -> None:
+        """A target that refuses is asked less and less often."""
+        now_ns = self._clock.monotonic_ns()
+        due_ns, wait_ns = self._patience.get(target, (0, ACCESS_LOG_TURN_NS))
+        if due_ns <= now_ns:
+            longer_ns = min(wait_ns * 2, ACCESS_LOG_MAX_PATIENCE_NS)
+            self._patience[target] = now_ns + wait_ns, longer_ns
+
+    def _put(self, batch: Batch, logging: Logging | None, owner: str) -> None:
+        """Make the object of a batch, or drop it where there is nobody to have it.
+
+        The bucket may have changed its mind since: what was noted then goes where it was to.
+        """
         data = batch.read()
-        # The bucket may have changed its mind since: what was noted then goes where it was to.
-        logging = self._last.get(batch.bucket) or self._look(batch.bucket)[0]
         if logging is None or not data:
             self._warn_of(batch, "the bucket wants none any more")
             return
@@ -236,11 +304,27 @@ class AccessLogs:
             logging, batch.bucket, self._region, self._account, batch.day, batch.stamp
         )
         try:
-            owner = self._store.head_bucket(logging.target).owner
-            attributes = ObjectAttributes(headers=dict(_TEXT), owner=owner)
+            target_owner = self._store.head_bucket(logging.target).owner
+            reason = self._refusal(logging.target, target_owner, owner)
+            if reason:
+                self._warn_of(batch, reason)
+                return
+            attributes = ObjectAttributes(headers=dict(_TEXT), owner=target_owner)
             self._store.put(logging.target, key, data, attributes=attributes)
         except NoSuchBucketError:
             self._warn_of(batch, f"there is no bucket {logging.target!r}")
+
+    def _refusal(self, target: str, target_owner: str, owner: str) -> str:
+        """Why a bucket that was asked for once is none for logs by now; "" where it is one."""
+        if owner and target_owner not in ("", owner):
+            return f"the bucket {target!r} is somebody else's"
+        try:
+            retention = self._store.object_lock(target)
+        except NoSuchSettingError:
+            return ""
+        if retention != DefaultRetention():
+            return f"the bucket {target!r} has a default retention"
+        return ""
 
     def _warn_of(self, batch: Batch, why: str) -> None:
         logger.warning("the access log of %r is dropped: %s", batch.bucket, why)

@@ -22,7 +22,7 @@ from objstore.access_logs import AccessLogs
 from objstore.access_logs.record import Note
 from objstore.asgi import health
 from objstore.asgi.body import Bodies, WritableStore, own_exchange
-from objstore.asgi.exchange import ClientDisconnectedError
+from objstore.asgi.exchange import ClientDisconnectedError, Exchange
 from objstore.asgi.services import SHAPES, Services, make_faces, make_key_face
 from objstore.asgi.state import RequestIds
 from objstore.asgi.strand import Completions
@@ -34,7 +34,7 @@ from objstore.config import MIB, ServerConfig
 from objstore.errors import StorePoisonedError
 from objstore.kms.service import LocalKeyService
 from objstore.s3.access_log import note_answer
-from objstore.s3.errors import to_response
+from objstore.s3.errors import S3Error, to_response
 from objstore.s3.http import CommitPlan, Context, Request, Response, WritePlan
 from objstore.s3.operation import Operation
 from objstore.s3.service import prepare, sent_headers
@@ -98,6 +98,7 @@ class S3Endpoint:
             else:
                 response = await self._answer(operation, request, receive)
         except ClientDisconnectedError:
+            self._note_broken(scope, request, own_exchange(send))
             return
         except Exception as error:
             response = self._failure(request, error)
@@ -137,9 +138,34 @@ class S3Endpoint:
                 request.note_size(body.info.size_bytes)
                 await self._stream(request, response, body, counted)
         finally:
-            ended_ns = ctx.clock.monotonic_ns()
-            version = scope["http_version"]
-            note_answer(ctx, request, version, counted.status, counted.sent_bytes, ended_ns)
+            if counted.status:
+                self._note(scope, request, counted.status, counted.sent_bytes)
+            else:  # it was answered meanwhile, or is gone
+                self._note_unheard(scope, request, exchange, response.status)
+
+    def _note_broken(self, scope: Scope, request: Request, exchange: Exchange | None) -> None:
+        """Tell the access log of a body that never ended, and of the answer, if there was one."""
+        note = request.note
+        if note is None:
+            return
+        note.answered_ns = self._ctx.clock.monotonic_ns()
+        broken = S3Error("IncompleteBody")
+        note.error_code = broken.code
+        self._note_unheard(scope, request, exchange, broken.status)
+
+    def _note_unheard(
+        self, scope: Scope, request: Request, exchange: Exchange | None, status: int
+    ) -> None:
+        """Tell the access log of an answer that did not go out, or of the one that did."""
+        if request.note is not None and exchange is not None and exchange.refusal is not None:
+            request.note.error_code = exchange.refusal
+            self._note(scope, request, exchange.status, exchange.sent_bytes)
+        else:
+            self._note(scope, request, status, 0)
+
+    def _note(self, scope: Scope, request: Request, status: int, sent_bytes: int) -> None:
+        ended_ns = self._ctx.clock.monotonic_ns()
+        note_answer(self._ctx, request, scope["http_version"], status, sent_bytes, ended_ns)
 
     def _request(self, scope: Scope) -> Request:
         client = scope.get("client")

@@ -401,6 +401,7 @@ class FrontProtocol(HeadProtocol):
             scope = {"method": "GET", "http_version": "1.1", "raw_path": b"", "query_string": b""}
             exchange = Exchange(self, scope, keep_alive=False, expects_continue=False)
             exchange.body_complete = True
+        exchange.refusal = refusal.code
         exchange.replace_response(refusal.status, headers, body)
 
     def _refuse(self, refusal: S3Error) -> None:

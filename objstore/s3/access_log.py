@@ -70,6 +70,16 @@ def redacted(query: bytes) -> bytes:
     return b"&".join(pairs)
 
 
+def redacted_url(text: str) -> str:
+    """A URL whose query is `redacted`; what a page's link is signed with is in its Referer."""
+    address, mark, rest = text.partition("?")
+    if not mark:
+        return text
+    query, sign, fragment = rest.partition("#")
+    raw = redacted(query.encode("utf-8", "surrogatepass"))
+    return f"{address}?{raw.decode('utf-8', 'surrogatepass')}{sign}{fragment}"
+
+
 def operation_name(operation: Operation | None, request: Request) -> str:
     """What the log calls an operation, such as ``REST.GET.OBJECT``."""
     if operation is None:
@@ -151,7 +161,7 @@ def _entry(
         size_bytes=outcome.size_bytes,
         total_ns=ended_ns - note.started_ns,
         turn_around_ns=note.answered_ns - max(note.started_ns, note.received_ns),
-        referer=request.header(b"referer") or "",
+        referer=redacted_url(request.header(b"referer") or ""),
         user_agent=request.header(b"user-agent") or "",
         version_id=outcome.version_id,
         host_id=ctx.host_id,

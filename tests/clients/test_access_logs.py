@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.clients.endpoint import ServerProcess
+from tests.s3 import forms
 from tests.stores import assert_whole
 
 # As S3 documents its fields, one after the other.
@@ -172,6 +174,57 @@ def test_every_request_is_a_line(s3: Any, server: ServerProcess) -> None:
     assert denied["uri"] == "GET /source/secret?x-mine=1 HTTP/1.1"
     for name in delivered(s3, "target"):
         assert re.fullmatch(r"logs/\d{4}(-\d\d){5}-[0-9A-F]{16}", name), name
+
+
+def break_off(s3: Any, server: ServerProcess, key: str, head: str, body: bytes) -> bytes:
+    """Begin to upload, send no more, and see what comes of it."""
+    url = s3.generate_presigned_url("put_object", Params={"Bucket": "broken", "Key": key})
+    host, _, path = url.removeprefix("http://").partition("/")
+    name, _, port = host.partition(":")
+    with socket.create_connection((name, int(port)), timeout=30) as connection:
+        request = f"PUT /{path} HTTP/1.1\r\nhost: {host}\r\n{head}\r\n\r\n"
+        connection.sendall(request.encode() + body)
+        time.sleep(0.5)  # it is at the body by now
+        connection.shutdown(socket.SHUT_WR)
+        return connection.recv(100)
+
+
+def test_what_is_broken_off_is_a_line_too(s3: Any, server: ServerProcess) -> None:
+    enable(s3, "broken", "target-broken")
+    assert break_off(s3, server, "small", "content-length: 1000", b"begun") == b""
+    assert break_off(s3, server, "large", "content-length: 9000000", b"begun" * 100_000) == b""
+    assert b" 400 " in break_off(s3, server, "odd", "transfer-encoding: chunked", b"5\r\nbegun!!!")
+    found = lines(s3, "target-broken", *(f"REST.PUT.OBJECT {key}" for key in ("small", "large")))
+    for key in ("small", "large"):
+        broken = one(found, "REST.PUT.OBJECT", key=key)
+        assert (broken["status"], broken["error"]) == ("400", "IncompleteBody")
+        assert (broken["sent"], broken["size"]) == ("-", "-")
+    found = lines(s3, "target-broken", "REST.PUT.OBJECT odd")
+    refused = one(found, "REST.PUT.OBJECT", key="odd")
+    assert (refused["status"], refused["error"]) == ("400", "BadRequest")
+    assert int(refused["sent"]) > 100
+    assert "Contents" not in s3.list_objects_v2(Bucket="broken")
+
+
+def test_forms_have_sizes_and_referers_no_signatures(s3: Any, server: ServerProcess) -> None:
+    enable(s3, "formed", "target-formed")
+    made = s3.generate_presigned_post("formed", "by-form")
+    body = forms.encode(made["fields"], b"z" * 777)
+    posted = urllib.request.Request(made["url"], body, headers=forms.HEADERS)
+    with urllib.request.urlopen(posted, timeout=30) as reply:
+        assert reply.status == 204
+    s3.put_object(Bucket="formed", Key="page", Body=b"x")
+    page = s3.generate_presigned_url("get_object", Params={"Bucket": "formed", "Key": "page"})
+    request = urllib.request.Request(page, headers={"Referer": f"{page}&shown=1"})
+    with urllib.request.urlopen(request, timeout=30):
+        pass
+    found = lines(s3, "target-formed", "REST.POST.OBJECT by-form", "REST.GET.OBJECT page")
+    assert one(found, "REST.POST.OBJECT")["size"] == "777"
+    referer = one(found, "REST.GET.OBJECT", key="page")["referer"]
+    assert referer.startswith(page.partition("?")[0])
+    assert "X-Amz-Signature=REDACTED" in referer
+    assert referer.endswith("&shown=1")
+    assert page.partition("Signature=")[2][:64] not in referer
 
 
 def test_keys_by_date(s3: Any) -> None:

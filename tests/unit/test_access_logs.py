@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
 from dataclasses import replace
@@ -20,6 +22,8 @@ from objstore.access_logs.settings import SETTING, Logging
 from objstore.access_logs.spool import FOLDER_NAME, Spool
 from objstore.entropy import SeededEntropy
 from objstore.errors import StoreFullError
+from objstore.model import DefaultRetention
+from objstore.s3.access_log import redacted_url
 from tests.stores import StoreFactory
 
 S = 1_000_000_000
@@ -78,6 +82,24 @@ def test_nobody_who_sends_a_request_makes_a_line(
     assert line.endswith("\n")
     assert line.count("\n") == 1
     assert re.fullmatch(r'(?:(?:\[[^]]*\]|"[^"]*"|[^" ]+)(?: |\n)){27}', line), line
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("", ""),
+        ("http://h/page", "http://h/page"),
+        ("http://h/page?a=b", "http://h/page?a=b"),
+        (
+            "http://h/p?X-Amz-Credential=K%2F1&a=b&X-Amz-Signature=f00&x%2Damz-Security-Token=t#f",
+            "http://h/p?X-Amz-Credential=REDACTED&a=b&X-Amz-Signature=REDACTED"
+            "&x%2Damz-Security-Token=REDACTED#f",
+        ),
+        ("?Signature=\udcff\ud800&é", "?Signature=REDACTED&é"),
+    ],
+)
+def test_what_signs_a_link_is_not_told_of_a_referer(url: str, shown: str) -> None:
+    assert redacted_url(url) == shown
 
 
 def test_names_of_objects() -> None:
@@ -220,12 +242,151 @@ def test_a_store_that_is_full_is_tried_again(
 
     monkeypatch.setattr(made.store, "put", full)
     made.note(4)
-    for _ in range(2):
+    for seconds in (1, 2, 4, 8):  # for which it is left in peace then
         with pytest.raises(StoreFullError):
             made.logs.turn()
+        made.clock.advance(seconds * S - 1)
+        made.logs.turn()
+        made.clock.advance(1)
     monkeypatch.setattr(made.store, "put", put)
     made.logs.turn()
     assert list(made.delivered().values()) == [4]
+    made.logs.stop()
+
+
+def test_patience_has_an_end_and_a_stop_has_none(
+    store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Logs(store_factory, interval_s=0)
+    refused = []
+    put = made.store.put
+
+    def full(*arguments: Any, **named: Any) -> None:
+        refused.append(made.clock.monotonic_ns() // S)
+        raise StoreFullError("full")
+
+    monkeypatch.setattr(made.store, "put", full)
+    made.note(4)
+    for _ in range(2000):
+        with contextlib.suppress(StoreFullError):
+            made.logs.turn()
+        made.clock.advance(1 * S)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(refused)]
+    assert gaps == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300, 300]
+    monkeypatch.setattr(made.store, "put", put)
+    made.logs.stop()
+    assert list(made.delivered().values()) == [4]
+
+
+def refuse_to_write(monkeypatch: pytest.MonkeyPatch, *buckets: str) -> None:
+    """The disk has no room for lines of these buckets."""
+    add = Spool.add
+
+    def full(spool: Spool, bucket: str, day: str, lines: bytes) -> int:
+        if bucket in buckets:
+            raise OSError(28, "No space left on device")
+        return add(spool, bucket, day, lines)
+
+    monkeypatch.setattr(Spool, "add", full)
+
+
+def test_lines_that_no_file_takes_are_kept(
+    store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(delivery, "ACCESS_LOG_WAITING_ENTRIES", 5)
+    made = Logs(store_factory, interval_s=0)
+    made.store.create_bucket("another", owner="o")
+    made.store.set_bucket_setting("another", SETTING, settings.encode(Logging("target", "a/")))
+    with monkeypatch.context() as patch:
+        refuse_to_write(patch, "source")
+        for count in (2, 1):
+            made.note(count)
+            made.logs.note(replace(ENTRY, bucket="another"))
+            with pytest.raises(OSError, match="No space"):
+                made.logs.turn()
+        assert [key[:2] for key in made.delivered()] == ["a/", "a/"]
+        made.note(4)  # of which two are more than may wait
+        with pytest.raises(OSError, match="No space"):
+            made.logs.turn()
+    assert "2 lines of access logs were dropped" in caplog.text
+    made.logs.turn()
+    assert sum(made.delivered().values()) == 5 + 2
+    made.logs.stop()
+
+
+def test_lines_that_no_file_takes_at_the_end_are_counted(
+    store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Logs(store_factory, interval_s=0)
+    made.note(3)
+    with monkeypatch.context() as patch:
+        refuse_to_write(patch, "source")
+        made.logs.stop()
+    assert "3 lines of access logs are lost" in caplog.text
+
+
+def test_others_files_that_cannot_be_had_lose_nothing_of_ones_own(
+    store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Logs(store_factory, interval_s=0)
+    made.note(3)
+
+    def broken(*arguments: Any) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Spool, "adopt", broken)
+    made.logs.stop()
+    assert list(made.delivered().values()) == [3]
+
+
+def test_a_turn_that_fails_for_no_known_reason_is_not_the_last(
+    store_factory: StoreFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(delivery, "ACCESS_LOG_TURN_NS", 1_000_000)
+    made = Logs(store_factory, interval_s=0)
+    line = Entry.line
+    failed: list[Entry] = []
+
+    def broken(entry: Entry) -> str:
+        if not failed:
+            failed.append(entry)
+            raise ZeroDivisionError
+        return line(entry)
+
+    monkeypatch.setattr(Entry, "line", broken)
+    with made.logs:
+        made.note(2)
+        while not made.delivered():
+            pass
+    assert "a turn failed" in caplog.text
+    assert list(made.delivered().values()) == [1]
+
+
+def test_odd_bytes_are_written(store_factory: StoreFactory) -> None:
+    made = Logs(store_factory, interval_s=0)
+    made.note(1, referer="half a pair: \ud800", user_agent="a byte: \udcff", uri="\ud83d")
+    made.logs.turn()
+    (key,) = made.delivered()
+    assert b'"half a pair: \\ud800" "a byte: \\udcff"' in made.store.get("target", key).read()
+    made.logs.stop()
+
+
+@pytest.mark.parametrize("change", ["owner", "retention"])
+def test_a_target_that_is_none_any_more(
+    store_factory: StoreFactory, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    made = Logs(store_factory, interval_s=0)
+    made.note(1)
+    made.store.delete_bucket("target")
+    if change == "owner":
+        made.store.create_bucket("target", owner="somebody else")
+    else:
+        made.store.create_bucket("target", owner="o", object_lock=True)
+        made.store.set_object_lock("target", DefaultRetention("GOVERNANCE", days=1))
+    made.logs.turn()
+    assert made.delivered() == {}
+    reason = {"owner": "is somebody else's", "retention": "has a default retention"}[change]
+    assert reason in caplog.text
     made.logs.stop()
 
 
@@ -250,6 +411,7 @@ def test_what_waits_has_an_end(
         made.note(1)
         with pytest.raises(StoreFullError):
             made.logs.turn()
+        made.clock.advance(1 * S)
     assert "1 lines of access logs were dropped" in caplog.text
     monkeypatch.undo()
     made.logs.stop()

@@ -123,6 +123,7 @@ def _answer(fields: dict[str, str]) -> tuple[int, str]:
 
 def _respond(request: Request, answer: tuple[int, str], info: ObjectInfo) -> Response:
     status, target = answer
+    request.note_size(info.size_bytes)
     etag = f'"{info.etag}"'
     host = (request.header(b"host") or "").strip()
     path = request.raw_path.decode("latin-1").rstrip("/")
