@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import objstore.files
 from objstore.errors import KeyServiceError
 from objstore.kms import files
 from objstore.kms.service import LocalKeyService
@@ -55,10 +56,16 @@ CHANGES: dict[str, Change] = {
 }
 
 
+def watch(patch: pytest.MonkeyPatch, dying: DyingOs) -> None:
+    """Have whatever writes key files do it through `dying`."""
+    for module in (files, objstore.files):
+        patch.setattr(module, "os", dying)
+
+
 def killed(keys: Keys, change: Change, step: int, patch: pytest.MonkeyPatch) -> bool:
     """Run a change up to a step; whether it got no further."""
     with patch.context() as inner:
-        inner.setattr(files, "os", DyingOs(step))
+        watch(inner, DyingOs(step))
         try:
             change(keys.open())
         except KilledError:
@@ -131,7 +138,7 @@ def test_a_file_is_durable_before_it_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded = DyingOs(1000)
-    monkeypatch.setattr(files, "os", recorded)
+    watch(monkeypatch, recorded)
     files.replace(tmp_path / "file", b"one")
     files.appear(tmp_path / "other", b"two")
     files.appear(tmp_path / "other", b"three")
