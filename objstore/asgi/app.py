@@ -27,7 +27,7 @@ from objstore.asgi.services import SHAPES, Services, make_faces, make_key_face
 from objstore.asgi.state import RequestIds
 from objstore.asgi.strand import Completions
 from objstore.auth.authenticator import Authenticator
-from objstore.auth.keys import Credentials, Identity, KeyStore, StaticKeyStore
+from objstore.auth.keys import Credentials, KeyStore, StaticKeyStore, root_identity
 from objstore.aws.http import Face
 from objstore.aws.regions import Regions
 from objstore.config import MIB, ServerConfig
@@ -334,7 +334,7 @@ The same in every store, so that new root keys own what the old ones made.
 
 def root_credentials(access_key: str, secret_key: str) -> Credentials:
     """Credentials of the account that may do everything."""
-    return Credentials(access_key, secret_key, Identity(ROOT_ID, "root", is_root=True))
+    return Credentials(access_key, secret_key, root_identity(ROOT_ID, "root"))
 
 
 def make_app(

@@ -52,12 +52,15 @@ class Request:
 
     `action`: such as ``s3:GetObject``.  `resource`: an ARN.  `principals`: every name that
     a policy may call the requester by, as ``AWS:arn:...``; empty for nobody in particular.
+    `account_names`: likewise of the requester's account: a denial to it is one to the
+    requester; an allowance leaves it to the account, whose own policies have to allow it.
     """
 
     action: str
     resource: str
     principals: frozenset[str] = frozenset()
     context: Context = field(default_factory=dict)
+    account_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,10 @@ class Statement:
     def _is_about(self, request: Request) -> bool:
         if self.principals is None:
             return True
-        is_named = EVERYBODY in self.principals or not self.principals.isdisjoint(
-            request.principals
-        )
+        named = self.principals
+        is_named = EVERYBODY in named or not named.isdisjoint(request.principals)
+        if not is_named and self.effect == DENY:
+            is_named = not named.isdisjoint(request.account_names)
         return is_named != self.excludes_principals
 
 
