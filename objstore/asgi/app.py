@@ -27,7 +27,7 @@ from objstore.asgi.services import SHAPES, Services, make_faces, make_key_face
 from objstore.asgi.state import RequestIds
 from objstore.asgi.strand import Completions
 from objstore.auth.authenticator import Authenticator
-from objstore.auth.keys import Credentials, KeyStore, StaticKeyStore, root_identity
+from objstore.auth.keys import ROOT_ID, Credentials, KeyStore, StaticKeyStore, root_identity
 from objstore.aws.http import Face
 from objstore.aws.regions import Regions
 from objstore.config import MIB, ServerConfig
@@ -323,13 +323,6 @@ class ObjstoreApp(Starlette):
             if scope["method"] in STRAIGHT_METHODS:
                 return self._endpoint(scope, receive, send)
         return super().__call__(scope, receive, send)
-
-
-ROOT_ID = "0b1ec75702e0000000000000000000000000000000000000000000000000f007"
-"""The root's canonical user id, 64 hex digits as S3's are; owner of what it creates.
-
-The same in every store, so that new root keys own what the old ones made.
-"""
 
 
 def root_credentials(access_key: str, secret_key: str) -> Credentials:

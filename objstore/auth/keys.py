@@ -11,6 +11,12 @@ from objstore.auth.policy import Policy
 MAIN_ACCOUNT: Final = "000000000000"
 """The account of a server's own root, and of what says of no account."""
 
+ROOT_ID: Final = "0b1ec75702e0000000000000000000000000000000000000000000000000f007"
+"""The root's canonical user id, 64 hex digits as S3's are; owner of what it creates.
+
+The same in every store, so that new root keys own what the old ones made.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Grants:
@@ -69,7 +75,9 @@ def root_identity(canonical_id: str, display_name: str, account: str = MAIN_ACCO
 
 
 # S3's own id for "everyone": the group grantee of ACLs and the owner of anonymous uploads.
-ANONYMOUS = Identity("65a011a29cdf8ec533ec3d1ccaae921c", "anonymous", is_anonymous=True)
+ANONYMOUS = Identity(
+    "65a011a29cdf8ec533ec3d1ccaae921c", "anonymous", is_anonymous=True, account=""
+)
 
 
 @dataclass(frozen=True, slots=True)
