@@ -75,9 +75,7 @@ def root_identity(canonical_id: str, display_name: str, account: str = MAIN_ACCO
 
 
 # S3's own id for "everyone": the group grantee of ACLs and the owner of anonymous uploads.
-ANONYMOUS = Identity(
-    "65a011a29cdf8ec533ec3d1ccaae921c", "anonymous", is_anonymous=True, account=""
-)
+ANONYMOUS = Identity("65a011a29cdf8ec533ec3d1ccaae921c", "anonymous", is_anonymous=True, account="")
 
 
 @dataclass(frozen=True, slots=True)

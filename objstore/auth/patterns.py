@@ -46,6 +46,11 @@ def _tokens(pattern: str) -> tuple[_Token, ...]:
     return tuple(found)
 
 
+def variables(pattern: str) -> frozenset[str]:
+    """The condition keys, in lower case, that variables in a text stand for."""
+    return frozenset(name for kind, name, _ in _tokens(pattern) if kind == "$")
+
+
 class Glob:
     """A text in which ``*`` stands for any others, ``?`` for one, and variables for values.
 

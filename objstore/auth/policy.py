@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 from objstore.auth.conditions import Condition, ConditionError, parse_conditions
-from objstore.auth.patterns import Context, Glob
+from objstore.auth.patterns import Context, Glob, variables
 from objstore.auth.vocabulary import (
     ACTIONS,
     BUCKET_ACTIONS,
@@ -103,9 +103,14 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a document says, in its order."""
+    """What a document says, in its order.
+
+    `keys`: condition keys, in lower case, that it asks for: what else is known of a request
+        makes no difference to it.
+    """
 
     statements: tuple[Statement, ...] = ()
+    keys: frozenset[str] = frozenset()
 
     def find(self, effect: str, request: Request) -> Statement | None:
         """The first statement of an effect that applies."""
@@ -163,8 +168,28 @@ def _parse(document: bytes, *, has_principals: bool) -> tuple[list[dict[str, Any
     if any(not isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise PolicyError("Statement IDs (SID) in a single policy must be unique.")
     has_variables = version == _WITH_VARIABLES
-    policy = Policy(tuple(_statement(each, has_principals, has_variables) for each in found))
-    return found, policy
+    statements = tuple(_statement(each, has_principals, has_variables) for each in found)
+    return found, Policy(
+        statements, _keys(found, statements) if has_variables else _asked(statements)
+    )
+
+
+def _keys(trees: list[dict[str, Any]], statements: tuple[Statement, ...]) -> frozenset[str]:
+    """What conditions ask for, and variables, wherever they stand."""
+    texts = [text for tree in trees for text in _texts(tree, "Resource", "NotResource")[0]]
+    texts += [
+        value
+        for statement in statements
+        for condition in statement.conditions
+        for value in condition.values
+    ]
+    return _asked(statements).union(*(variables(text) for text in texts))
+
+
+def _asked(statements: tuple[Statement, ...]) -> frozenset[str]:
+    return frozenset(
+        condition.key for statement in statements for condition in statement.conditions
+    )
 
 
 def _tree(document: bytes) -> dict[str, Any]:

@@ -7,17 +7,15 @@ from objstore.s3.errors import S3Error
 from objstore.s3.http import Context, Request
 
 
-def authenticate(ctx: Context, request: Request) -> bool:
-    """Fill in `request.auth`; whether anybody signed.
+def authenticate(ctx: Context, request: Request) -> None:
+    """Fill in `request.auth`.
 
     Raises:
         AuthError: the credentials do not hold.
     """
-    result = ctx.authenticator.authenticate(
+    request.auth = ctx.authenticator.authenticate(
         request.method, request.raw_path, request.raw_query, request.headers
     )
-    request.auth = result
-    return not result.is_anonymous
 
 
 def identity(request: Request) -> Identity:

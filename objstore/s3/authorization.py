@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from objstore.auth.evaluator import Decision, Policies, Who, decide
 from objstore.auth.keys import Identity
@@ -19,6 +19,7 @@ from objstore.auth.permission import policies_of, who_is
 from objstore.auth.policy import Policy, arn
 from objstore.auth.policy import Request as Asked
 from objstore.errors import NoSuchBucketError, NoSuchKeyError, NoSuchVersionError
+from objstore.model import Encryption
 from objstore.s3.encryption import ALGORITHM, KMS
 from objstore.s3.errors import S3Error, invalid_argument, invalid_request
 from objstore.s3.http import Context, Request, Response
@@ -30,6 +31,7 @@ LIST: Final = "s3:ListBucket"
 GET: Final = "s3:GetObject"
 PUT: Final = "s3:PutObject"
 DELETE: Final = "s3:DeleteObject"
+BYPASS: Final = "s3:BypassGovernanceRetention"
 _KMS: Final = KMS.encode("ascii")
 
 
@@ -121,7 +123,7 @@ _OF_HEADERS: Final = {
     b"x-amz-object-lock-mode": "s3:PutObjectRetention",
     b"x-amz-object-lock-retain-until-date": "s3:PutObjectRetention",
     b"x-amz-object-lock-legal-hold": "s3:PutObjectLegalHold",
-    b"x-amz-bypass-governance-retention": "s3:BypassGovernanceRetention",
+    b"x-amz-bypass-governance-retention": BYPASS,
 }
 # Conditions of writes, whose outcome tells of the object that is there: that is to read it.
 _WRITES: Final = frozenset((PUT, DELETE))
@@ -166,6 +168,8 @@ def access_to(ctx: Context, request: Request, bucket: str) -> Access:
     """
     identity = identity_of(request)
     owner, settings = ctx.store.bucket_settings(bucket)
+    if bucket == request.bucket:
+        request.bucket_owner = owner
     who = who_is(identity, owner)
     policy = NO_POLICY
     if POLICY in settings:
@@ -199,7 +203,6 @@ def admit(ctx: Context, request: Request, operation: Operation) -> Operation:
         if not identity.is_root and not identity.is_anonymous:
             _check_own(ctx, request, actions)
         raise
-    request.bucket_owner = access.owner
     if access.is_free or (access.who is Who.ROOT and operation.name in _OF_THE_POLICY):
         return operation
     if actions:
@@ -243,7 +246,7 @@ def check(
 
 
 def check_source(
-    ctx: Context, request: Request, actions: Iterable[str], bucket: str, key: str, version_id: str
+    ctx: Context, request: Request, action: str, bucket: str, key: str, version_id: str
 ) -> None:
     """Raises AccessDenied unless the sender may do this with the source of a copy."""
     access = access_to(ctx, request, bucket)
@@ -252,20 +255,36 @@ def check_source(
     asked = Request("GET", b"", b"", [], request.scheme, request.client_host)
     asked.bucket, asked.key, asked.auth = bucket, key, request.auth
     if version_id:
-        asked.query.append(("versionId", version_id))
-        actions = [_OF_VERSIONS.get(action, action) for action in actions]
-    if access.pays or not _allows(ctx, asked, access, actions, bucket, key):
+        action = _OF_VERSIONS.get(action, action)
+    if access.pays or not _allows(ctx, asked, access, (action,), bucket, key, version_id):
         raise S3Error("AccessDenied")
 
 
-def judge(ctx: Context, request: Request) -> Callable[[str, str], bool]:
-    """What says whether the sender may do an action with a key of the request's bucket."""
+def may_list(ctx: Context, request: Request, bucket: str) -> bool:
+    """Whether the sender may be told that there is no such key in a bucket."""
+    try:
+        check_source(ctx, request, LIST, bucket, "", "")
+    except S3Error:
+        return False
+    return True
+
+
+Judge: TypeAlias = Callable[[str, str, str], bool]
+"""Whether somebody may do an action with a key and, unless that is empty, a version of it."""
+
+
+def judge(ctx: Context, request: Request) -> Judge:
+    """What judges the sender on the keys of the request's bucket."""
     access = access_to(ctx, request, request.bucket)
-    if access.is_free:
-        return lambda action, key: True
-    if access.pays:
-        return lambda action, key: False
-    return lambda action, key: _allows(ctx, request, access, (action,), request.bucket, key)
+    if access.is_free or access.pays:
+        return lambda action, key, version_id: not access.pays
+
+    def may(action: str, key: str, version_id: str) -> bool:
+        if version_id:
+            action = _OF_VERSIONS.get(action, action)
+        return _allows(ctx, request, access, (action,), request.bucket, key, version_id)
+
+    return may
 
 
 def _check(
@@ -293,9 +312,12 @@ def _allows(
     actions: Iterable[str],
     bucket: str,
     key: str,
+    version_id: str = "",
 ) -> bool:
-    resource, grants = arn(bucket, key), access.identity.grants
-    context = context_of(ctx, request, access.policies, grants.context, key)
+    grants = access.identity.grants
+    is_own = access.who in (Who.ROOT, Who.MEMBER)
+    context = context_of(ctx, request, access.policies, key, version_id=version_id, is_own=is_own)
+    resource = arn(bucket, key)
     return all(
         decided(
             Asked(action, resource, grants.names, context, grants.account_names), access
@@ -321,9 +343,14 @@ def reading(handler: Callable[..., Response], ctx: Context, request: Request) ->
 
 
 def owner_of_new(request: Request) -> str:
-    """Whose an object is that a request makes: what nobody signed is the bucket owner's."""
+    """Whose an object is that a request makes: the bucket's owner's, whoever makes it.
+
+    "" of a bucket without one, unless it is the owner that makes it.
+    """
     identity = identity_of(request)
-    return request.bucket_owner if identity.is_anonymous else identity.id
+    if request.bucket_owner or who_is(identity, "") in (Who.STRANGER, Who.NOBODY):
+        return request.bucket_owner
+    return identity.id
 
 
 def _concealing(handler: Any, ctx: Context, request: Request, *arguments: Any) -> Any:
@@ -334,7 +361,7 @@ def _concealing(handler: Any, ctx: Context, request: Request, *arguments: Any) -
     try:
         response = handler(ctx, request, *arguments)
     except (NoSuchKeyError, NoSuchVersionError):
-        if not judge(ctx, request)(LIST, ""):
+        if not may_list(ctx, request, request.bucket):
             raise S3Error("AccessDenied") from None
         raise
     if not identity_of(request).is_anonymous:
@@ -344,6 +371,19 @@ def _concealing(handler: Any, ctx: Context, request: Request, *arguments: Any) -
             response.body.close()
         raise needs_signature()
     return response
+
+
+def check_writable(ctx: Context, request: Request, encryption: Encryption) -> None:
+    """Raises InvalidArgument where nobody signed for what a key of KMS is to encrypt.
+
+    Args:
+        encryption: that the request asks for; NO_ENCRYPTION leaves it to the bucket.
+    """
+    if not identity_of(request).is_anonymous:
+        return
+    chosen = encryption or ctx.store.bucket_encryption(request.bucket)
+    if chosen.algorithm.startswith(KMS):
+        raise needs_signature()
 
 
 def needs_signature() -> S3Error:
@@ -359,7 +399,7 @@ def needs_signature() -> S3Error:
 def would_allow(ctx: Context, request: Request, policy: Policy, action: str) -> bool:
     """Whether the sender might still do an action on the bucket under another policy."""
     access = access_to(ctx, request, request.bucket)
-    policies = replace(access.policies, resource=policy)
-    return _allows(
-        ctx, request, replace(access, policies=policies), (action,), request.bucket, ""
-    )
+    if access.who is Who.ROOT:  # who can always have another one
+        return True
+    access = replace(access, policies=replace(access.policies, resource=policy))
+    return _allows(ctx, request, access, (action,), request.bucket, "")

@@ -77,6 +77,8 @@ class Request:
     note: Note | None = None
     # What objstore.auth found: identity and kind of payload.
     auth: AuthResult | None = None
+    # Whose the bucket is, once `authorization.admit` has looked; "" for the main account's.
+    bucket_owner: str = ""
     # A header given twice keeps its first value here; `headers` has both.
     header_map: dict[bytes, bytes] = field(init=False, repr=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 
@@ -62,11 +63,20 @@ def test_everything_about_an_entry() -> None:
 
 def test_owners() -> None:
     s3 = bucket_with(["mine"])
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": OTHER.account},
+        "Action": ["s3:PutObject", "s3:ListBucket"],
+        "Resource": ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"],
+    }
+    policy = json.dumps({"Statement": statement}).encode()
+    assert s3("PUT", "/bucket", policy, query="policy").status == 204
     s3.authenticator.identity = OTHER
-    s3("PUT", "/bucket/theirs", b"")
+    assert s3("PUT", "/bucket/theirs", b"").status == 200
     assert v2(s3).texts("Contents/Owner/ID") == []
-    assert v2(s3, fetch_owner="true").texts("Contents/Owner/ID") == [ROOT.id, OTHER.id]
-    assert s3("GET", "/bucket").texts("Contents/Owner/ID") == [ROOT.id, OTHER.id]
+    # the bucket's owner owns what is in it, whoever wrote it
+    assert v2(s3, fetch_owner="true").texts("Contents/Owner/ID") == [ROOT.id, ROOT.id]
+    assert s3("GET", "/bucket").texts("Contents/Owner/ID") == [ROOT.id, ROOT.id]
 
 
 def test_keys_come_in_the_order_of_their_bytes() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from objstore.config import MAX_KEY_BYTES, MAX_PUT_BYTES, MAX_TAGS
 from objstore.model import ObjectInfo
-from objstore.s3 import post_policy, public_access, xml
+from objstore.s3 import authorization, post_policy, xml
 from objstore.s3.encryption_checks import check_operation as check_encryption
 from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument, key_too_long
 from objstore.s3.form import Form
@@ -42,8 +42,7 @@ def post_object(ctx: Context, request: Request, form: Form) -> WritePlan:
     policy = _policy(ctx, request, fields)
     request.key = _key(form)
     put = _as_put(request, fields)
-    if request.auth.is_anonymous:
-        public_access.check(ctx, put, (public_access.PUT,))
+    authorization.check(ctx, put, (authorization.PUT,))
     if WRITE_OFFSET in put.header_map:  # a form makes objects, and changes none
         raise header_not_implemented(WRITE_OFFSET.decode("ascii"))
     check_headers(_PUT, put)
