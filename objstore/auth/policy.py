@@ -152,7 +152,18 @@ def parse_identity_policy(document: bytes) -> Policy:
     return _parse(document, has_principals=False)[1]
 
 
-def _parse(document: bytes, *, has_principals: bool) -> tuple[list[dict[str, Any]], Policy]:
+def parse_trust_policy(document: bytes) -> Policy:
+    """The policy of a role that says who may assume it; it has no resources.
+
+    Raises:
+        PolicyError: it is none.
+    """
+    return _parse(document, has_principals=True, is_trust=True)[1]
+
+
+def _parse(
+    document: bytes, *, has_principals: bool, is_trust: bool = False
+) -> tuple[list[dict[str, Any]], Policy]:
     """The statements as they stand, and as a policy."""
     if len(document) > MAX_POLICY_BYTES:
         raise PolicyError(f"Policies must not be larger than {MAX_POLICY_BYTES} bytes")
@@ -164,6 +175,10 @@ def _parse(document: bytes, *, has_principals: bool) -> tuple[list[dict[str, Any
     if not isinstance(tree.get("Id", ""), str):
         raise PolicyError("Invalid policy syntax.")
     found = list(_statements(tree))
+    for each in found if is_trust else ():
+        if "Resource" in each or "NotResource" in each:
+            raise PolicyError("Has prohibited field Resource")
+        each["Resource"] = "*"  # the role itself
     names = [each["Sid"] for each in found if "Sid" in each]
     if any(not isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise PolicyError("Statement IDs (SID) in a single policy must be unique.")
