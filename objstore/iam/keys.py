@@ -157,24 +157,43 @@ class KeyCalls(PolicyCalls):
                 ),
             )
         return Session(
-            *(access_key, account, kind, source, name, now_ms, expires_ms, policy),
-            tags=dict(tags or {}),
-            secret_key=secret_key,
-            token=token,
+            access_key,
+            account,
+            kind,
+            source,
+            name,
+            now_ms,
+            expires_ms,
+            policy,
+            dict(tags or {}),
+            secret_key,
+            token,
         )
 
     def session(self, access_key: str) -> Session | None:
         """The session of temporary credentials, which may have ended; None for none."""
         row = self._db.row(
-            "select access_key, account, kind, source, name, issued_ms, expires_ms, policy, tags, "
+            "select account, kind, source, name, issued_ms, expires_ms, policy, tags, "
             "sealed, token from session where access_key = ?",
             (access_key,),
         )
         if row is None:
             return None
-        *fields, tags, sealed, token = row
+        account, kind, source, name, issued_ms, expires_ms, policy, tags, sealed, token = row
         secret_key = self._unseal(access_key, sealed)
-        return Session(*fields, tags=json.loads(tags), secret_key=secret_key, token=token)
+        return Session(
+            access_key,
+            account,
+            kind,
+            source,
+            name,
+            issued_ms,
+            expires_ms,
+            policy,
+            json.loads(tags),
+            secret_key,
+            token,
+        )
 
     def _seal(self, access_key: str, secret_key: str) -> bytes:
         return self._key_service.wrap("", secret_key.encode("utf-8"), _context(access_key))

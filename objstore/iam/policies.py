@@ -185,8 +185,8 @@ class PolicyCalls(EntityCalls):
             "order by version desc"
         )
         return [
-            PolicyVersion(*row, is_default=row[0] == found.default_version)
-            for row in self._db.rows(query, (found.row,))
+            PolicyVersion(version, text, made_ms, version == found.default_version)
+            for version, text, made_ms in self._db.rows(query, (found.row,))
         ]
 
     def create_version(self, arn: str, document: str, *, is_default: bool = False) -> PolicyVersion:
