@@ -15,7 +15,7 @@ from objstore.auth import errors as auth
 from objstore.auth.errors import AuthError
 from objstore.aws.http import Call, Reply
 from objstore.aws.regions import UnknownRegionError
-from objstore.ec2.xml import DECLARATION, escape
+from objstore.aws.xml import DECLARATION, escape
 
 logger = logging.getLogger("objstore.ec2")
 

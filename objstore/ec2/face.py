@@ -11,11 +11,11 @@ from blockdev.clock import Clock
 from objstore.auth.keys import KeyStore
 from objstore.auth.service import ServiceAuthenticator
 from objstore.aws.http import Call, Reply
+from objstore.aws.query import Node, parse
 from objstore.aws.regions import Regions
 from objstore.ec2.action import Action, Job
 from objstore.ec2.errors import Ec2Error, to_reply, unsupported
 from objstore.ec2.parameters import Parameters, decode
-from objstore.ec2.query import Node, parse
 from objstore.ec2.table import ACTIONS
 from objstore.ec2.xml import render
 
