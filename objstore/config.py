@@ -108,6 +108,9 @@ MAX_KEY_FILE_BYTES = 64 * MIB
 MAX_KMS_BODY_BYTES = 256 * KIB
 """Of a request to the KMS API; its longest member, a policy, has 128 KiB."""
 
+MAX_IAM_BODY_BYTES = 512 * KIB
+"""Of a request to the IAM or STS API; policies to be simulated are the longest of them."""
+
 # The HTTP front: a connection's buffers.
 
 MAX_FORM_FIELD_BYTES = 20 * KIB

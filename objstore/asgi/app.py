@@ -23,7 +23,13 @@ from objstore.access_logs.record import Note
 from objstore.asgi import health
 from objstore.asgi.body import Bodies, WritableStore, own_exchange
 from objstore.asgi.exchange import ClientDisconnectedError, Exchange
-from objstore.asgi.services import SHAPES, Services, make_faces, make_key_face
+from objstore.asgi.services import (
+    SHAPES,
+    Services,
+    make_faces,
+    make_identity_faces,
+    make_key_face,
+)
 from objstore.asgi.state import RequestIds
 from objstore.asgi.strand import Completions
 from objstore.auth.authenticator import Authenticator
@@ -32,6 +38,7 @@ from objstore.aws.http import Face
 from objstore.aws.regions import Regions
 from objstore.config import MIB, ServerConfig
 from objstore.errors import StorePoisonedError
+from objstore.iam import Directory
 from objstore.kms.service import LocalKeyService
 from objstore.s3.access_log import note_answer
 from objstore.s3.errors import S3Error, to_response
@@ -343,6 +350,7 @@ def make_app(
     destinations: frozenset[str] = frozenset(),
     website_domains: tuple[str, ...] = (),
     access_logs: AccessLogs | None = None,
+    directory: Directory | None = None,
 ) -> ObjstoreApp:
     """An ASGI application that serves `store` (an open `ObjectStore`) over S3's protocol.
 
@@ -360,6 +368,8 @@ def make_app(
             besides S3's own spelling below the base domains (``s3-website.localhost``).
         access_logs: what delivers those of buckets, started and stopped by the caller; where
             there is none, buckets cannot be configured to have any.
+        directory: identities, for IAM's and STS's APIs; the caller's to close.  Their keys
+            count where `credentials` is an `IamKeyStore` of it.
     """
     config = config or ServerConfig()
     keys = StaticKeyStore(credentials) if isinstance(credentials, Iterable) else credentials
@@ -375,6 +385,8 @@ def make_app(
     if key_service is not None:
         clock, entropy = store.clock, store.entropy
         faces |= make_key_face(key_service, region, keys, clock, entropy, config)
+    if directory is not None:
+        faces |= make_identity_faces(directory, keys, store.clock, config)
     services = Services(faces, request_ids, config) if faces else None
 
     def is_ready() -> bool:

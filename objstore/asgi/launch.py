@@ -25,6 +25,7 @@ from objstore.config import ACCESS_LOG_INTERVAL_S, ServerConfig
 from objstore.entropy import SystemEntropy
 from objstore.errors import BucketExistsError, StoreError
 from objstore.events import Delivery, Destination
+from objstore.iam import Directory, IamKeyStore
 from objstore.kms.service import FOLDER_NAME, LocalKeyService
 from objstore.volumes.placement import Placement, PlacementError, place
 
@@ -233,9 +234,11 @@ def _serve_store(
         region=settings.region,
         interval_s=settings.bucket_log_interval_s,
     )
+    directory = Directory(settings.data_dir, store.clock, store.entropy, keys)
+    own = root_credentials(settings.access_key, settings.secret_key)
     app = make_app(
         store,
-        [root_credentials(settings.access_key, settings.secret_key)],
+        IamKeyStore(directory, [own]),
         region=settings.region,
         config=settings.config,
         base_domains=settings.base_domains,
@@ -245,6 +248,7 @@ def _serve_store(
         destinations=delivery.names,
         website_domains=settings.website_domains,
         access_logs=logs,
+        directory=directory,
     )
     if settings.is_ending:
         app.withdraw()
@@ -253,7 +257,7 @@ def _serve_store(
     server = FrontServer(
         app, state, handoff=handoff, on_ready=ready, on_close=on_close, on_drain=app.withdraw
     )
-    with delivery, logs:
+    with contextlib.closing(directory), delivery, logs:
         server.run([listener] if listener is not None else [])
     if is_poisoned:
         return EXIT_POISONED

@@ -1,4 +1,4 @@
-"""EC2, EBS and KMS beside S3, on one port: told apart by the service that a request is signed for.
+"""EC2, EBS, KMS, IAM and STS beside S3: told apart by the service that a request is signed for.
 
 A bucket may be called ``snapshots``, so the path alone says nothing: it only tells for
 which requests it is worth a look at the credential scope.
@@ -24,6 +24,9 @@ from objstore.config import ServerConfig
 from objstore.ebs.face import EbsFace
 from objstore.ec2.face import Ec2Face
 from objstore.entropy import Entropy
+from objstore.iam import Directory
+from objstore.iam_api.face import IamFace
+from objstore.iam_api.sts import StsFace
 from objstore.kms.service import LocalKeyService
 from objstore.kms_api.face import KmsFace
 from objstore.s3.errors import S3Error
@@ -53,6 +56,17 @@ def make_key_face(
     """The face of the key service, by its name in credential scopes."""
     face = KmsFace(service, region, keys, clock, entropy, skew_s=config.clock_skew_s)
     return {b"kms": face}
+
+
+def make_identity_faces(
+    directory: Directory, keys: KeyStore, clock: Clock, config: ServerConfig
+) -> dict[bytes, Face]:
+    """The faces of IAM and STS, by their names in credential scopes."""
+    skew_s = config.clock_skew_s
+    return {
+        b"iam": IamFace(directory, keys, clock, skew_s=skew_s),
+        b"sts": StsFace(directory, keys, clock, skew_s=skew_s),
+    }
 
 
 class BodyPlaces:

@@ -43,6 +43,11 @@ def ask(
     return decide(request, who_is(identity, owner), policies)
 
 
+def may_in_main(identity: Identity, action: str, resource: str = "*") -> bool:
+    """Whether an identity may do something with what is the main account's: volumes and keys."""
+    return ask(identity, action, resource, owner="").is_allowed
+
+
 def policies_of(identity: Identity, resource_policy: Policy | None = None) -> Policies:
     """All policies that have a say."""
     grants = identity.grants

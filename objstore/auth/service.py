@@ -55,10 +55,11 @@ _QUERY_MARK = b"X-Amz-Credential="
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who signed a request, and for which region."""
+    """Who signed a request, with which access key, and for which region."""
 
     identity: Identity
     region: str
+    access_key: str = ""
 
 
 def claimed_service(headers: Headers, raw_query: bytes) -> bytes:
@@ -142,7 +143,8 @@ class ServiceAuthenticator:
             text = string_to_sign(claim.timestamp, claim.scope.text, canonical)
             if hmac.compare_digest(signing_key.sign(text), claim.signature):
                 self._check_token(credentials, claim.token)
-                return Signer(credentials.identity, claim.scope.region.decode("latin-1"))
+                region = claim.scope.region.decode("latin-1")
+                return Signer(credentials.identity, region, claim.scope.access_key)
         raise SignatureDoesNotMatchError(claim.scope.access_key, claim.signature, text, canonical)
 
     def _claim(self, fields: dict[bytes, bytes], pairs: list[tuple[bytes, bytes]]) -> _Claim:

@@ -10,7 +10,12 @@ from xml.sax import saxutils
 
 DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
-Value: TypeAlias = Union[str, int, bool, "Tree", Sequence["Value"], None]
+
+class Entries(dict[str, str | int | bool]):
+    """A map of the query protocol: an ``entry`` with ``key`` and ``value`` for each."""
+
+
+Value: TypeAlias = Union[str, int, bool, "Tree", Entries, Sequence["Value"], None]
 Tree: TypeAlias = Mapping[str, Value]
 """Elements by their names in the service's model; None leaves an element out."""
 
@@ -55,7 +60,10 @@ def element(name: str, value: Value, item: str) -> str:
         return ""
     if isinstance(value, str | int):
         return f"<{name}>{escape(text_of(value))}</{name}>"
-    if isinstance(value, Mapping):
+    if isinstance(value, Entries):
+        pairs = ({"key": key, "value": each} for key, each in value.items())
+        inner = "".join(element("entry", pair, item) for pair in pairs)
+    elif isinstance(value, Mapping):
         inner = "".join(element(child, child_value, item) for child, child_value in value.items())
     else:
         inner = "".join(element(item, child, item) for child in value)

@@ -9,6 +9,7 @@ from typing import Final
 
 from blockdev.clock import Clock
 from objstore.auth.keys import KeyStore
+from objstore.auth.permission import may_in_main
 from objstore.auth.service import ServiceAuthenticator
 from objstore.aws.http import Call, Reply
 from objstore.aws.query import Node, parse
@@ -69,6 +70,10 @@ class Ec2Face:
         )
         node = parse(_encoded(call))
         row = find_action(node)
+        if not may_in_main(signer.identity, f"ec2:{row.name}"):
+            raise Ec2Error(
+                "UnauthorizedOperation", "You are not authorized to perform this operation."
+            )
         parameters = decode(node, row.table)
         _refuse_dry_run(parameters)
         opened = self._regions.get(signer.region)

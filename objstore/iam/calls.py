@@ -38,7 +38,8 @@ class Calls:
     def _now_ms(self) -> int:
         return self._clock.now_ns() // 1_000_000
 
-    def _find(self, account: str, kind: str, name: str) -> Entity | None:
+    def find(self, account: str, kind: str, name: str) -> Entity | None:
+        """A user, group or role; None where there is none of that name."""
         rows = self._db.rows(
             f"select {_COLUMNS} from entity where account = ? and kind = ? and name = ?",
             (account, kind, name),
@@ -46,7 +47,7 @@ class Calls:
         return self._with_tags(Entity(*rows[0])) if rows else None
 
     def _entity(self, account: str, kind: str, name: str) -> Entity:
-        found = self._find(account, kind, name)
+        found = self.find(account, kind, name)
         if found is None:
             raise NoSuchEntityError(f"The {kind} with name {name} cannot be found.")
         return found

@@ -1,0 +1,1 @@
+"""What does the actions, by what they are about."""
