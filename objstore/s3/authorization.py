@@ -191,9 +191,9 @@ def admit(ctx: Context, request: Request, operation: Operation) -> Operation:
     identity = identity_of(request)
     if identity.is_anonymous and operation.name not in FOR_NOBODY:
         raise S3Error("AccessDenied")
-    actions = ACTIONS.get(operation.name)
-    if actions is None:  # not offered: it does nothing, whoever asks
+    if operation.handler is None:  # it does nothing, whoever asks
         return operation
+    actions = ACTIONS[operation.name]
     if operation.name in _NO_KEY:
         _check_own(ctx, request, actions)
         return operation
