@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from objstore.commands import events, keys, serve, store
+from objstore.commands import events, identities, keys, serve, store
 from objstore.commands.config_file import with_config
 
 
@@ -24,6 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_parser(commands)
     store.add_parsers(commands)
     keys.add_parser(commands)
+    identities.add_parsers(commands)
     events.add_parser(commands)
     return parser
 

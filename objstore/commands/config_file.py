@@ -31,6 +31,7 @@ OPTIONS: Final[Mapping[str, type]] = {
     "credits": int,
     "snapshot_bucket": str,
     "root_key_file": str,
+    "accounts": str,
     "event_destination": list,
 }
 """Every option of the command but the file itself, and what TOML calls its type."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import shlex
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blockdev.clock import SystemClock
 from objstore.commands.config_file import add_config_option
 from objstore.commands.credentials import (
     ACCESS_KEY_VARIABLE,
@@ -25,12 +27,17 @@ from objstore.commands.serve_options import TOKEN_PREFIX, add_options
 from objstore.config import ServerConfig
 from objstore.engine.notifications import BRIDGE
 from objstore.entropy import SystemEntropy
+from objstore.errors import StoreError
 from objstore.events.destinations import (
     Destination,
     DestinationError,
     check_destinations,
     parse_destination,
 )
+from objstore.iam import Directory, declared
+from objstore.iam.declared import DeclarationError
+from objstore.iam.errors import IamError
+from objstore.kms.service import FOLDER_NAME, LocalKeyService
 from objstore.volumes.device_spec import OwnFile
 from objstore.volumes.placement import (
     Placement,
@@ -166,6 +173,10 @@ def _serve(
         destinations=destinations,
         tokens=_tokens(destinations, os.environ),
     )
+    try:
+        _declare(arguments, settings)
+    except (DeclarationError, StoreError, IamError) as error:
+        return _fail(str(error))
     url = url_of(listener)
     is_announced = False
 
@@ -180,6 +191,19 @@ def _serve(
         if keys.is_new and not is_announced:
             # The next start finds them kept and shows them no more.
             _print(_key_lines(keys))
+
+
+def _declare(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Bring identities to what a file says, if one is given."""
+    if arguments.accounts is None:
+        return
+    wanted = declared.load(arguments.accounts)
+    clock, entropy = SystemClock(), SystemEntropy()
+    keys = LocalKeyService(settings.data_dir / FOLDER_NAME, clock, entropy, settings.root_key_file)
+    with contextlib.closing(keys):
+        directory = Directory(settings.data_dir, clock, entropy, keys)
+        with contextlib.closing(directory):
+            declared.apply(directory, wanted)
 
 
 def _domains(arguments: argparse.Namespace) -> Sequence[str]:

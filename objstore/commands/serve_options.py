@@ -110,13 +110,19 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_services(parser: argparse.ArgumentParser) -> None:
-    """Keys and events."""
+    """Keys, accounts and events."""
     parser.add_argument(
         "--root-key-file",
         type=Path,
         metavar="PATH",
         help="the root key of encryption, such as a mounted secret "
         f"(${ROOT_KEY_VARIABLE}, else DATA_DIR/kms/root.key)",
+    )
+    parser.add_argument(
+        "--accounts",
+        type=Path,
+        metavar="FILE",
+        help="TOML that declares accounts, users, groups and policies; made or changed at start",
     )
     parser.add_argument(
         "--event-destination",

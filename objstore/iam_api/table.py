@@ -9,7 +9,7 @@ from typing import Final
 
 from objstore.aws.xml import Tree
 from objstore.iam_api.job import Job
-from objstore.iam_api.operations import account, entities, keys, policies
+from objstore.iam_api.operations import account, entities, extensions, keys, policies
 
 Handler = Callable[[Job], Tree]
 
@@ -36,4 +36,9 @@ def known_actions() -> frozenset[str]:
     return frozenset(text.split())
 
 
-ACTIONS: Final[Mapping[str, Handler]] = _actions(account, entities, keys, policies)
+ACTIONS: Final[Mapping[str, Handler]] = {
+    **_actions(account, entities, keys, policies),
+    "ObjstoreCreateAccount": extensions.create_account,
+    "ObjstoreListAccounts": extensions.list_accounts,
+    "ObjstoreCreateUser": extensions.create_user_with_key,
+}
