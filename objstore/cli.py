@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from objstore.commands import events, identities, keys, serve, store
+from objstore.commands import events, identities, keys, serve, sharing, store
 from objstore.commands.config_file import with_config
 
 
@@ -25,6 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
     store.add_parsers(commands)
     keys.add_parser(commands)
     identities.add_parsers(commands)
+    sharing.add_parsers(commands)
     events.add_parser(commands)
     return parser
 

@@ -33,7 +33,16 @@ from objstore.asgi.services import (
 from objstore.asgi.state import RequestIds
 from objstore.asgi.strand import Completions
 from objstore.auth.authenticator import Authenticator
-from objstore.auth.keys import ROOT_ID, Credentials, KeyStore, StaticKeyStore, root_identity
+from objstore.auth.keys import (
+    ROOT_ID,
+    Credentials,
+    Identity,
+    KeyStore,
+    StaticKeyStore,
+    root_identity,
+)
+from objstore.auth.permission import who_is
+from objstore.auth.policy import Policy
 from objstore.aws.http import Face
 from objstore.aws.regions import Regions
 from objstore.config import MIB, ServerConfig
@@ -44,6 +53,7 @@ from objstore.s3.access_log import note_answer
 from objstore.s3.errors import S3Error, to_response
 from objstore.s3.http import CommitPlan, Context, Request, Response, WritePlan
 from objstore.s3.operation import Operation
+from objstore.s3.public_access import effective_policy
 from objstore.s3.service import prepare, sent_headers
 from objstore.s3.store import BodyReader
 from objstore.s3.website import domains as websites_below
@@ -378,6 +388,11 @@ def make_app(
     ctx.destinations = destinations
     ctx.access_logs = access_logs
     ctx.website_domains = websites_below(base_domains, region, website_domains)
+
+    def bucket_policy(bucket: str, identity: Identity) -> tuple[str, Policy | None]:
+        owner, settings = store.bucket_settings(bucket)
+        return owner, effective_policy(settings, bucket, who_is(identity, owner))
+
     request_ids = RequestIds(store.entropy)
     faces: dict[bytes, Face] = {}
     if regions is not None:
@@ -386,7 +401,7 @@ def make_app(
         clock, entropy = store.clock, store.entropy
         faces |= make_key_face(key_service, region, keys, clock, entropy, config)
     if directory is not None:
-        faces |= make_identity_faces(directory, keys, store.clock, config)
+        faces |= make_identity_faces(directory, keys, store.clock, config, bucket_policy)
     services = Services(faces, request_ids, config) if faces else None
 
     def is_ready() -> bool:

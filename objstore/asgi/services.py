@@ -26,6 +26,7 @@ from objstore.ec2.face import Ec2Face
 from objstore.entropy import Entropy
 from objstore.iam import Directory
 from objstore.iam_api.face import IamFace
+from objstore.iam_api.job import BucketPolicy
 from objstore.iam_api.sts import StsFace
 from objstore.kms.service import LocalKeyService
 from objstore.kms_api.face import KmsFace
@@ -59,12 +60,16 @@ def make_key_face(
 
 
 def make_identity_faces(
-    directory: Directory, keys: KeyStore, clock: Clock, config: ServerConfig
+    directory: Directory,
+    keys: KeyStore,
+    clock: Clock,
+    config: ServerConfig,
+    bucket_policy: BucketPolicy,
 ) -> dict[bytes, Face]:
     """The faces of IAM and STS, by their names in credential scopes."""
     skew_s = config.clock_skew_s
     return {
-        b"iam": IamFace(directory, keys, clock, skew_s=skew_s),
+        b"iam": IamFace(directory, keys, clock, skew_s=skew_s, bucket_policy=bucket_policy),
         b"sts": StsFace(directory, keys, clock, skew_s=skew_s),
     }
 

@@ -91,6 +91,20 @@ class Statement:
             and all(condition.holds(context) for condition in self.conditions)
         )
 
+    def unmet(self, request: Request) -> str:
+        """The first thing of it that a request does not meet; "" where it applies."""
+        context = request.context
+        if _any(self.actions, request.action, context) == self.excludes_actions:
+            return "the action"
+        if _any(self.resources, request.resource, context) == self.excludes_resources:
+            return "the resource"
+        if not self._is_about(request):
+            return "the principal"
+        for condition in self.conditions:
+            if not condition.holds(context):
+                return f"the condition {condition.key}"
+        return ""
+
     def _is_about(self, request: Request) -> bool:
         if self.principals is None:
             return True
@@ -107,10 +121,12 @@ class Policy:
 
     `keys`: condition keys, in lower case, that it asks for: what else is known of a request
         makes no difference to it.
+    `name`: what whoever it belongs to calls it, for people.
     """
 
     statements: tuple[Statement, ...] = ()
     keys: frozenset[str] = frozenset()
+    name: str = ""
 
     def find(self, effect: str, request: Request) -> Statement | None:
         """The first statement of an effect that applies."""

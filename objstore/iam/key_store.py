@@ -164,25 +164,24 @@ class IamKeyStore:
     def _policies(self, entity: Entity) -> list[Policy]:
         inline = self._directory.inline_of_row(entity.row)
         found = [_parsed(document, f"{name} of {entity.arn}") for name, document in inline.items()]
-        for arn in self._directory.attached_to_row(entity.row):
-            document = self._directory.document_of(arn)
-            found.append(_DENY_ALL if document is None else _parsed(document, arn))
-        return found
+        return found + list(map(self._managed, self._directory.attached_to_row(entity.row)))
+
+    def _managed(self, arn: str) -> Policy:
+        document = self._directory.document_of(arn)
+        return replace(_DENY_ALL, name=arn) if document is None else _parsed(document, arn)
 
     def _boundary(self, entity: Entity) -> Policy | None:
-        if not entity.boundary:
-            return None
-        document = self._directory.document_of(entity.boundary)
-        return _DENY_ALL if document is None else _parsed(document, entity.boundary)
+        return self._managed(entity.boundary) if entity.boundary else None
 
 
 def _parsed(document: str, called: str) -> Policy:
     """A policy; one that does not parse any more lets its owner do nothing."""
     try:
-        return parse_identity_policy(document.encode("utf-8", "surrogatepass"))
+        policy = parse_identity_policy(document.encode("utf-8", "surrogatepass"))
     except PolicyError as error:
         logger.error("the policy %s denies everything, as it is none: %s", called, error)
-        return _DENY_ALL
+        policy = _DENY_ALL
+    return replace(policy, name=called)
 
 
 def _account_names(account: Account) -> frozenset[str]:

@@ -13,7 +13,7 @@ from objstore.aws.xml import DECLARATION, Tree, element
 from objstore.config import MAX_IAM_BODY_BYTES
 from objstore.iam import Directory
 from objstore.iam_api.errors import ApiError, to_reply
-from objstore.iam_api.job import Job
+from objstore.iam_api.job import BucketPolicy, Job
 from objstore.iam_api.table import ACTIONS, Handler, known_actions
 
 SERVICE: Final = "iam"
@@ -26,6 +26,7 @@ class IamFace:
 
     Args:
         skew_s: how far a client's clock may differ.
+        bucket_policy: looks up what `objstore explain` has to know of a bucket.
     """
 
     service = SERVICE
@@ -33,9 +34,16 @@ class IamFace:
     namespace = NAMESPACE
 
     def __init__(
-        self, directory: Directory, keys: KeyStore, clock: Clock, *, skew_s: int = 900
+        self,
+        directory: Directory,
+        keys: KeyStore,
+        clock: Clock,
+        *,
+        skew_s: int = 900,
+        bucket_policy: BucketPolicy | None = None,
     ) -> None:
         self._directory = directory
+        self._bucket_policy = bucket_policy
         self._clock = clock
         self._authenticator = ServiceAuthenticator(keys, clock, service=self.service, skew_s=skew_s)
 
@@ -77,6 +85,7 @@ class IamFace:
             parameters,
             self.service,
             self._clock.now_ns() // 1_000_000,
+            self._bucket_policy,
         )
 
     def _action(self, parameters: dict[str, Node]) -> tuple[str, Handler]:

@@ -6,10 +6,11 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from objstore.auth.keys import Identity
 from objstore.auth.permission import ask
+from objstore.auth.policy import Policy
 from objstore.aws.query import Node
 from objstore.aws.xml import Tree, Value
 from objstore.iam import Directory
@@ -18,6 +19,13 @@ from objstore.iam_api.errors import ApiError, invalid
 _Item = TypeVar("_Item")
 _MOST_ITEMS = 1000
 _ITEMS = 100
+
+
+BucketPolicy: TypeAlias = Callable[[str, Identity], tuple[str, Policy | None]]
+"""The owner of a bucket, and its policy as far as it counts for an identity.
+
+Raises `NoSuchBucketError`.
+"""
 
 
 @dataclass(slots=True)
@@ -31,6 +39,7 @@ class Job:
     parameters: Mapping[str, Node]
     service: str = "iam"
     now_ms: int = 0
+    bucket_policy: BucketPolicy | None = None
 
     @property
     def account(self) -> str:

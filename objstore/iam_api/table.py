@@ -41,4 +41,5 @@ ACTIONS: Final[Mapping[str, Handler]] = {
     "ObjstoreCreateAccount": extensions.create_account,
     "ObjstoreListAccounts": extensions.list_accounts,
     "ObjstoreCreateUser": extensions.create_user_with_key,
+    "ObjstoreExplain": extensions.explain,
 }

@@ -166,7 +166,8 @@ def _policies(documents: Iterable[str]) -> list[Policy]:
         raise ApiError("InvalidInput", str(error)) from None
 
 
-def _context(job: Job) -> dict[str, str | tuple[str, ...]]:
+def contexts(job: Job) -> dict[str, str | tuple[str, ...]]:
+    """ContextEntries, as condition keys in lower case."""
     found: dict[str, str | tuple[str, ...]] = {}
     for each in job.members("ContextEntries"):
         name = each.get("ContextKeyName") if isinstance(each, dict) else None
@@ -185,7 +186,7 @@ def _simulated(job: Job, identity: Identity) -> Tree:
     if not actions:
         raise invalid("ActionNames must not be empty")
     resources = job.texts("ResourceArns") or ["*"]
-    context = _context(job)
+    context = contexts(job)
     told = [
         _result(action, resource, ask(identity, action, resource, context=context))
         for action in actions
@@ -202,7 +203,7 @@ def _result(action: str, resource: str, decision: Decision) -> Tree:
         said = "implicitDeny" if statement is None else "explicitDeny"
     matched: list[Tree] = []
     if statement is not None:
-        matched = [{"SourcePolicyId": statement.sid or "-", "SourcePolicyType": decision.source}]
+        matched = [{"SourcePolicyId": statement.sid or "-", "SourcePolicyType": "IAM Policy"}]
     return {
         "EvalActionName": action,
         "EvalResourceName": resource,
