@@ -33,6 +33,7 @@ from objstore.asgi.services import (
 from objstore.asgi.state import RequestIds
 from objstore.asgi.strand import Completions
 from objstore.auth.authenticator import Authenticator
+from objstore.auth.errors import AuthError
 from objstore.auth.keys import (
     ROOT_ID,
     Credentials,
@@ -56,7 +57,9 @@ from objstore.s3.operation import Operation
 from objstore.s3.public_access import effective_policy
 from objstore.s3.service import prepare, sent_headers
 from objstore.s3.store import BodyReader
+from objstore.s3.trail import call_of, is_data
 from objstore.s3.website import domains as websites_below
+from objstore.trail import ALL, Trail
 
 LARGE_BYTES = 1 * MIB
 """Objects above this take more than one piece, and count as streams."""
@@ -106,10 +109,14 @@ class S3Endpoint:
         """One request."""
         ctx = self._ctx
         request = self._request(scope)
-        if ctx.access_logs is not None and ctx.access_logs.is_active:
+        trail = ctx.trail
+        is_logged = ctx.access_logs is not None and ctx.access_logs.is_active
+        if is_logged or (trail is not None and trail.level == ALL):
             request.note = Note(ctx.clock.monotonic_ns())
         try:
             operation = prepare(ctx, request)
+            if request.note is None and trail is not None and trail.wants(is_data(operation)):
+                request.note = Note(ctx.clock.monotonic_ns())
             if operation.kind == "read":
                 response: Response = operation.handler(ctx, request)  # type: ignore[misc]
             else:
@@ -118,6 +125,8 @@ class S3Endpoint:
             self._note_broken(scope, request, own_exchange(send))
             return
         except Exception as error:
+            if request.note is None and trail is not None:
+                self._note_late(trail, request, error)
             response = self._failure(request, error)
         if request.note is not None:
             await self._answer_noted(scope, request, response, send)
@@ -160,6 +169,16 @@ class S3Endpoint:
             else:  # it was answered meanwhile, or is gone
                 self._note_unheard(scope, request, exchange, response.status)
 
+    def _note_late(self, trail: Trail, request: Request, error: Exception) -> None:
+        """Have the record tell of what was refused before it was known what it was.
+
+        Who tried to be somebody and was not is always of interest.
+        """
+        if trail.is_active and (
+            isinstance(error, AuthError) or trail.wants(is_data(request.operation))
+        ):
+            request.note = Note(self._ctx.clock.monotonic_ns())
+
     def _note_broken(self, scope: Scope, request: Request, exchange: Exchange | None) -> None:
         """Tell the access log of a body that never ended, and of the answer, if there was one."""
         note = request.note
@@ -181,8 +200,13 @@ class S3Endpoint:
             self._note(scope, request, status, 0)
 
     def _note(self, scope: Scope, request: Request, status: int, sent_bytes: int) -> None:
-        ended_ns = self._ctx.clock.monotonic_ns()
-        note_answer(self._ctx, request, scope["http_version"], status, sent_bytes, ended_ns)
+        ctx, note, trail = self._ctx, request.note, self._ctx.trail
+        ended_ns = ctx.clock.monotonic_ns()
+        note_answer(ctx, request, scope["http_version"], status, sent_bytes, ended_ns)
+        if note is None or trail is None or not trail.is_active:
+            return
+        if trail.wants(is_data(request.operation)) or request.auth is None:
+            trail.take(call_of(ctx, request, note, status, sent_bytes, ended_ns))
 
     def _request(self, scope: Scope) -> Request:
         client = scope.get("client")
@@ -361,6 +385,7 @@ def make_app(
     website_domains: tuple[str, ...] = (),
     access_logs: AccessLogs | None = None,
     directory: Directory | None = None,
+    trail: Trail | None = None,
 ) -> ObjstoreApp:
     """An ASGI application that serves `store` (an open `ObjectStore`) over S3's protocol.
 
@@ -380,6 +405,7 @@ def make_app(
             there is none, buckets cannot be configured to have any.
         directory: identities, for IAM's and STS's APIs; the caller's to close.  Their keys
             count where `credentials` is an `IamKeyStore` of it.
+        trail: what keeps the record of calls, started and stopped by the caller.
     """
     config = config or ServerConfig()
     keys = StaticKeyStore(credentials) if isinstance(credentials, Iterable) else credentials
@@ -387,6 +413,7 @@ def make_app(
     ctx = Context(store, store.clock, authenticator, region, config, base_domains)
     ctx.destinations = destinations
     ctx.access_logs = access_logs
+    ctx.trail = trail
     ctx.website_domains = websites_below(base_domains, region, website_domains)
 
     def bucket_policy(bucket: str, identity: Identity) -> tuple[str, Policy | None]:
@@ -402,7 +429,7 @@ def make_app(
         faces |= make_key_face(key_service, region, keys, clock, entropy, config)
     if directory is not None:
         faces |= make_identity_faces(directory, keys, store.clock, config, bucket_policy)
-    services = Services(faces, request_ids, config) if faces else None
+    services = Services(faces, request_ids, config, store.clock, trail) if faces else None
 
     def is_ready() -> bool:
         return bool(store.is_writable)

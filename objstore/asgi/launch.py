@@ -27,6 +27,7 @@ from objstore.errors import BucketExistsError, StoreError
 from objstore.events import Delivery, Destination
 from objstore.iam import Directory, IamKeyStore
 from objstore.kms.service import FOLDER_NAME, LocalKeyService
+from objstore.trail import MANAGEMENT, Trail
 from objstore.volumes.placement import Placement, PlacementError, place
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Settings:
     `root_key_file`: of the key service; None for the folder of its keys.
     `bucket_log_interval_s`: how long lines of buckets' access logs gather for an object.
     `destinations`: of events; `tokens`: of webhooks, by their names.
+    `trail`: what the record of calls keeps, `trail_bucket` and `trail_prefix` where else.
     `is_ending`: whether the server is about to stop, and is not to be called ready.
     `credits`: what the burst bucket of its volume is to hold, instead of what it has.
     """
@@ -68,6 +70,9 @@ class Settings:
     placement: Placement | None = None
     credits: float | None = None
     is_ending: bool = False
+    trail: str = MANAGEMENT
+    trail_bucket: str = ""
+    trail_prefix: str = ""
     snapshot_bucket: str = ""
     root_key_file: Path | None = None
     bucket_log_interval_s: float = ACCESS_LOG_INTERVAL_S
@@ -235,6 +240,14 @@ def _serve_store(
         interval_s=settings.bucket_log_interval_s,
     )
     directory = Directory(settings.data_dir, store.clock, store.entropy, keys)
+    trail = Trail(
+        store,
+        settings.data_dir,
+        level=settings.trail,
+        region=settings.region,
+        bucket=settings.trail_bucket,
+        prefix=settings.trail_prefix,
+    )
     own = root_credentials(settings.access_key, settings.secret_key)
     app = make_app(
         store,
@@ -249,6 +262,7 @@ def _serve_store(
         website_domains=settings.website_domains,
         access_logs=logs,
         directory=directory,
+        trail=trail,
     )
     if settings.is_ending:
         app.withdraw()
@@ -257,7 +271,7 @@ def _serve_store(
     server = FrontServer(
         app, state, handoff=handoff, on_ready=ready, on_close=on_close, on_drain=app.withdraw
     )
-    with contextlib.closing(directory), delivery, logs:
+    with contextlib.closing(directory), delivery, logs, trail:
         server.run([listener] if listener is not None else [])
     if is_poisoned:
         return EXIT_POISONED

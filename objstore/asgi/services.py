@@ -31,6 +31,9 @@ from objstore.iam_api.sts import StsFace
 from objstore.kms.service import LocalKeyService
 from objstore.kms_api.face import KmsFace
 from objstore.s3.errors import S3Error
+from objstore.trail import Call as Recorded
+from objstore.trail import Trail
+from objstore.trail.parameters import parameters_of
 
 SHAPES = frozenset((b"", b"/", b"/snapshots"))
 """What the first ten bytes of a path are where a request may be for a service beside S3."""
@@ -139,8 +142,13 @@ class Services:
         faces: Mapping[bytes, Face],
         request_ids: RequestIds,
         config: ServerConfig,
+        clock: Clock,
+        trail: Trail | None = None,
     ) -> None:
         self._faces = faces
+        self._names = {id(face): name.decode("ascii") for name, face in faces.items()}
+        self._clock = clock
+        self._trail = trail
         self._request_ids = request_ids
         self._thread_limit = config.region_threads
         self._bodies = BodyPlaces(config.max_region_bodies, config.region_body_grace_s)
@@ -157,7 +165,10 @@ class Services:
         call = Call(
             scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], request_id
         )
+        started_ns = self._clock.monotonic_ns()
         reply = await self._reply(face, call, receive)
+        if self._trail is not None:
+            self._record(self._trail, face, call, scope, reply, started_ns)
         headers = [
             *reply.headers,
             (b"x-amzn-requestid", request_id.encode("ascii")),
@@ -166,6 +177,38 @@ class Services:
         ]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
+
+    def _record(
+        self, trail: Trail, face: Face, call: Call, scope: Scope, reply: Reply, started_ns: int
+    ) -> None:
+        service = self._names[id(face)]
+        is_data = service == "ebs"  # blocks of snapshots
+        if not trail.wants(is_data):
+            return
+        latency_ns = self._clock.monotonic_ns() - started_ns
+        client, signer = scope.get("client"), call.signer
+        trail.take(
+            Recorded(
+                service=service,
+                name=call.action or f"{call.method}Request",
+                time_ns=self._clock.now_ns() - latency_ns,
+                latency_ns=latency_ns,
+                request_id=call.request_id,
+                source_ip=client[0] if client else "",
+                user_agent=call.header(b"user-agent") or "",
+                region="" if signer is None else signer.region,
+                status=reply.status,
+                identity=None if signer is None else signer.identity,
+                access_key="" if signer is None else signer.access_key,
+                error_code=call.error_code,
+                error_message=call.error_message,
+                parameters=parameters_of(service, call),
+                is_data=is_data,
+                sent_bytes=len(reply.body),
+                received_bytes=len(call.body),
+                host=call.header(b"host") or "",
+            )
+        )
 
     async def _reply(self, face: Face, call: Call, receive: Receive) -> Reply:
         names = dict(reversed(call.headers))

@@ -32,6 +32,9 @@ OPTIONS: Final[Mapping[str, type]] = {
     "snapshot_bucket": str,
     "root_key_file": str,
     "accounts": str,
+    "trail": str,
+    "trail_bucket": str,
+    "trail_prefix": str,
     "event_destination": list,
 }
 """Every option of the command but the file itself, and what TOML calls its type."""

@@ -170,6 +170,9 @@ def _serve(
         credits=arguments.credits,
         snapshot_bucket=arguments.snapshot_bucket,
         root_key_file=root_key_path(arguments.root_key_file, os.environ),
+        trail=arguments.trail,
+        trail_bucket=arguments.trail_bucket,
+        trail_prefix=arguments.trail_prefix,
         destinations=destinations,
         tokens=_tokens(destinations, os.environ),
     )

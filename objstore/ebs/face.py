@@ -59,7 +59,8 @@ class EbsFace:
 
     def _answer(self, call: Call) -> Reply:
         operation: Operation | None = find(call.method, call.raw_path)
-        signer = self._authenticator.authenticate(
+        call.action = "" if operation is None else operation.name
+        signer = call.signer = self._authenticator.authenticate(
             call.method,
             call.raw_path,
             call.raw_query,

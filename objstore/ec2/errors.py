@@ -86,6 +86,7 @@ def from_exception(error: Exception) -> ServiceError:
 def to_reply(call: Call, error: Exception) -> Reply:
     """The answer for an error; errors of the server's own are logged with the request id."""
     mapped = from_exception(error)
+    call.error_code, call.error_message = mapped.code, mapped.message
     status = STATUSES.get(mapped.code, 400)
     if status in (500, 503):
         known = isinstance(error, ServiceError)

@@ -65,10 +65,12 @@ class Ec2Face:
             return to_reply(call, error)
 
     def _answer(self, call: Call) -> Reply:
-        signer = self._authenticator.authenticate(
+        signer = call.signer = self._authenticator.authenticate(
             call.method, call.raw_path, call.raw_query, call.headers, call.body
         )
         node = parse(_encoded(call))
+        named = node.get("Action")
+        call.action = named if isinstance(named, str) else ""
         row = find_action(node)
         if not may_in_main(signer.identity, f"ec2:{row.name}"):
             raise Ec2Error(

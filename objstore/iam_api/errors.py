@@ -76,6 +76,7 @@ def from_exception(error: Exception) -> ApiError:
 def to_reply(call: Call, error: Exception, namespace: str) -> Reply:
     """The answer for an error; errors of the server's own are logged with the request id."""
     mapped = from_exception(error)
+    call.error_code, call.error_message = mapped.code, mapped.message
     if mapped.status in (500, 503):
         known = isinstance(error, iam.IamError | store.StoreError)
         logger.error("%s: %s", call.request_id, error, exc_info=None if known else error)

@@ -66,7 +66,9 @@ class IamFace:
 
     def _answer(self, call: Call) -> Reply:
         parameters = parse(b"&".join(part for part in (call.raw_query, call.body) if part))
-        signer = self._signer(call, parameters)
+        named = parameters.get("Action")
+        call.action = named if isinstance(named, str) else ""
+        signer = call.signer = self._signer(call, parameters)
         name, handler = self._action(parameters)
         job = self._job(name, signer, parameters)
         return self._reply(call, name, handler(job))

@@ -65,7 +65,7 @@ class KmsFace:
             return to_reply(call, error)
 
     def _answer(self, call: Call) -> Reply:
-        signer = self._authenticator.authenticate(
+        signer = call.signer = self._authenticator.authenticate(
             call.method, call.raw_path, call.raw_query, call.headers, call.body
         )
         if signer.region != self._region:
@@ -74,6 +74,7 @@ class KmsFace:
                 f"Credential should be scoped to a valid region, not {signer.region!r}.",
             )
         operation = _operation(call)
+        call.action = operation.name
         members = Members.of(call.body)
         resource = self._resource(members)
         if not may_in_main(signer.identity, f"kms:{operation.name}", resource):

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from objstore.s3.digests import BodyDigests
     from objstore.s3.operation import Operation
     from objstore.s3.store import BodyReader, Store
+    from objstore.trail import Trail
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -204,6 +205,7 @@ class Context:
     `website_domains`: likewise, hosts below which a label names the bucket of a website.
     `destinations`: of events, ``name:kind`` each, that this server delivers to.
     `access_logs`: what delivers those of buckets; None where nothing does.
+    `trail`: likewise of the record of calls.
     """
 
     store: Store
@@ -216,6 +218,7 @@ class Context:
     destinations: frozenset[str] = frozenset()
     website_domains: tuple[str, ...] = ()
     access_logs: AccessLogs | None = None
+    trail: Trail | None = None
 
     def common_headers(self, request: Request) -> Headers:
         """Headers of every response; the carrier adds Date and Connection."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.types import Message, Scope
 
+from blockdev.clock import SystemClock
 from objstore.asgi.exchange import ClientDisconnectedError
 from objstore.asgi.services import Services
 from objstore.asgi.state import RequestIds
@@ -79,7 +80,7 @@ class Request:
 def run(test: Callable[[Services, Echo], Any]) -> None:
     async def start() -> None:
         face = Echo()
-        services = Services({}, RequestIds(SystemEntropy()), CONFIG)
+        services = Services({}, RequestIds(SystemEntropy()), CONFIG, SystemClock())
         try:
             await test(services, face)
         finally:
