@@ -219,6 +219,7 @@ class S3Endpoint:
             client[0] if client else "",
             self._request_ids.next(),
         )
+        request.tls = scope.get("tls", ())
         length = request.header_map.get(b"content-length")
         if length is not None:
             request.body_length = int(length)

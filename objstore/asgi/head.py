@@ -54,6 +54,7 @@ class HeadProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.limits = server_state.limits
+        self.tls: tuple[str, ...] = ()
         self.phase = Phase.IDLE
         self._lines_ids = 0
         self._reset_request()
@@ -130,4 +131,5 @@ class HeadProtocol(HttpToolsProtocol):
             "query_string": query,
             "headers": self.headers,
             "state": self.app_state.copy(),
+            "tls": self.tls,
         }

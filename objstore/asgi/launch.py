@@ -19,6 +19,7 @@ from objstore.access_logs import AccessLogs
 from objstore.asgi import process
 from objstore.asgi.server import FrontServer
 from objstore.asgi.state import FrontState
+from objstore.asgi.tls import TlsError, TlsFiles
 from objstore.asgi.workers import EXIT_NOT_STARTED, EXIT_POISONED, READY, Supervisor
 from objstore.aws.regions import Regions, UnknownRegionError
 from objstore.config import ACCESS_LOG_INTERVAL_S, ServerConfig
@@ -54,6 +55,7 @@ class Settings:
     `bucket_log_interval_s`: how long lines of buckets' access logs gather for an object.
     `destinations`: of events; `tokens`: of webhooks, by their names.
     `trail`: what the record of calls keeps, `trail_bucket` and `trail_prefix` where else.
+    `tls`: certificate and key; None for HTTP alone.
     `is_ending`: whether the server is about to stop, and is not to be called ready.
     `credits`: what the burst bucket of its volume is to hold, instead of what it has.
     """
@@ -70,6 +72,7 @@ class Settings:
     placement: Placement | None = None
     credits: float | None = None
     is_ending: bool = False
+    tls: TlsFiles | None = None
     trail: str = MANAGEMENT
     trail_bucket: str = ""
     trail_prefix: str = ""
@@ -91,6 +94,7 @@ def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[],
         clock=SystemClock(),
         grace_s=settings.config.shutdown_grace_s,
         drain_s=settings.config.drain_s,
+        passes_hangup=settings.tls is not None,
         on_ready=on_ready,
     )
     return supervisor.run()
@@ -268,9 +272,19 @@ def _serve_store(
         app.withdraw()
     state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
     state.access_logs = logs
-    server = FrontServer(
-        app, state, handoff=handoff, on_ready=ready, on_close=on_close, on_drain=app.withdraw
-    )
+    try:
+        server = FrontServer(
+            app,
+            state,
+            handoff=handoff,
+            on_ready=ready,
+            on_close=on_close,
+            on_drain=app.withdraw,
+            tls=settings.tls,
+        )
+    except TlsError as error:
+        logger.error("cannot serve TLS: %s", error)
+        return EXIT_NOT_STARTED
     with contextlib.closing(directory), delivery, logs, trail:
         server.run([listener] if listener is not None else [])
     if is_poisoned:

@@ -32,6 +32,8 @@ OPTIONS: Final[Mapping[str, type]] = {
     "snapshot_bucket": str,
     "root_key_file": str,
     "accounts": str,
+    "tls_cert": str,
+    "tls_key": str,
     "trail": str,
     "trail_bucket": str,
     "trail_prefix": str,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blockdev.clock import SystemClock
+from objstore.asgi.tls import TlsError, TlsFiles
 from objstore.commands.config_file import add_config_option
 from objstore.commands.credentials import (
     ACCESS_KEY_VARIABLE,
@@ -80,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop; the exit status."""
     from objstore.asgi.server import bind
 
+    if (arguments.tls_cert is None) != (arguments.tls_key is None):
+        return _fail("--tls-cert and --tls-key go together")
     _log_to_stderr(arguments.access_log)
     data_dir = Path(arguments.data_dir)
     try:
@@ -170,6 +173,7 @@ def _serve(
         credits=arguments.credits,
         snapshot_bucket=arguments.snapshot_bucket,
         root_key_file=root_key_path(arguments.root_key_file, os.environ),
+        tls=_tls(arguments),
         trail=arguments.trail,
         trail_bucket=arguments.trail_bucket,
         trail_prefix=arguments.trail_prefix,
@@ -177,10 +181,12 @@ def _serve(
         tokens=_tokens(destinations, os.environ),
     )
     try:
+        if settings.tls is not None:
+            settings.tls.context()  # what is wrong with it is told before anything else
         _declare(arguments, settings)
-    except (DeclarationError, StoreError, IamError) as error:
+    except (DeclarationError, StoreError, IamError, TlsError) as error:
         return _fail(str(error))
-    url = url_of(listener)
+    url = url_of(listener, "http" if settings.tls is None else "https")
     is_announced = False
 
     def on_ready() -> None:
@@ -194,6 +200,12 @@ def _serve(
         if keys.is_new and not is_announced:
             # The next start finds them kept and shows them no more.
             _print(_key_lines(keys))
+
+
+def _tls(arguments: argparse.Namespace) -> TlsFiles | None:
+    if arguments.tls_cert is None:
+        return None
+    return TlsFiles(arguments.tls_cert, arguments.tls_key)
 
 
 def _declare(arguments: argparse.Namespace, settings: Settings) -> None:

@@ -120,6 +120,15 @@ def _add_services(parser: argparse.ArgumentParser) -> None:
         f"(${ROOT_KEY_VARIABLE}, else DATA_DIR/kms/root.key)",
     )
     parser.add_argument(
+        "--tls-cert",
+        type=Path,
+        metavar="FILE",
+        help="serve HTTPS with this certificate, its chain after it (PEM); SIGHUP reads it again",
+    )
+    parser.add_argument(
+        "--tls-key", type=Path, metavar="FILE", help="the private key of --tls-cert (PEM)"
+    )
+    parser.add_argument(
         "--trail",
         choices=LEVELS,
         default=MANAGEMENT,

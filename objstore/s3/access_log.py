@@ -168,4 +168,5 @@ def _entry(
         signature="SigV4" if is_signed else "",
         authentication=kind if is_signed else "",
         host=request.header(b"host") or "",
+        tls=request.tls,
     )

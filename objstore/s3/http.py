@@ -66,6 +66,8 @@ class Request:
     client_host: str = ""
     request_id: str = ""
     body_length: int | None = None
+    # Version and cipher suite, such as ("TLSv1.3", "TLS_AES_256_GCM_SHA384"); empty without TLS.
+    tls: tuple[str, ...] = ()
 
     operation: Operation | None = None
     bucket: str = ""

@@ -95,6 +95,8 @@ def context_of(
         "aws:viaawsservice": "false",
         "aws:requestedregion": ctx.region,
     }
+    if request.tls:
+        found["s3:tlsversion"] = request.tls[0].removeprefix("TLSv")
     if auth.is_anonymous:
         found["aws:principaltype"] = "Anonymous"
     else:

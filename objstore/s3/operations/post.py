@@ -106,6 +106,7 @@ def _as_put(request: Request, fields: dict[str, str]) -> Request:
         request.client_host,
         request.request_id,
     )
+    put.tls = request.tls
     put.bucket, put.key, put.auth, put.operation = request.bucket, request.key, request.auth, _PUT
     return put
 

@@ -114,6 +114,7 @@ def _asked(request: Request, key: str, passed_on: frozenset[bytes]) -> Request:
         request.request_id,
     )
     asked.bucket, asked.key, asked.auth = request.bucket, key, nobody()
+    asked.tls = request.tls
     return asked
 
 
