@@ -30,7 +30,7 @@ class Who(Enum):
     NOBODY = "nobody"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Policies:
     """All that have a say.
 
@@ -101,13 +101,16 @@ def _bound_by_resource(request: Request, policies: Policies, found: Decision) ->
 
 
 def _denial(request: Request, policies: Policies) -> Decision | None:
-    for source, policy in (
-        *(("identity", policy) for policy in policies.identity),
+    for policy in policies.identity:
+        statement = policy.find(DENY, request)
+        if statement is not None:
+            return Decision(False, "identity", statement)
+    for source, other in (
         ("resource", policies.resource),
         ("boundary", policies.boundary),
         ("session", policies.session),
     ):
-        statement = None if policy is None else policy.find(DENY, request)
+        statement = None if other is None else other.find(DENY, request)
         if statement is not None:
             return Decision(False, source, statement)
     return None

@@ -47,7 +47,8 @@ class PolicyError(Exception):
     """A policy that is none; the text says why in S3's words."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, here and in the evaluator: that would triple the cost of making one.
+@dataclass(slots=True)
 class Request:
     """What is to be decided.
 

@@ -125,6 +125,7 @@ _OF_HEADERS: Final = {
     b"x-amz-object-lock-legal-hold": "s3:PutObjectLegalHold",
     b"x-amz-bypass-governance-retention": BYPASS,
 }
+_ASKING_HEADERS: Final = frozenset(_OF_HEADERS)
 # Conditions of writes, whose outcome tells of the object that is there: that is to read it.
 _WRITES: Final = frozenset((PUT, DELETE))
 _OF_CONDITIONS: Final = frozenset(
@@ -133,7 +134,11 @@ _OF_CONDITIONS: Final = frozenset(
 _NO_KEY: Final = frozenset(("ListBuckets", "CreateBucket"))
 
 
-@dataclass(frozen=True, slots=True)
+# Operations, and what they are to who may not list; a few dozen.
+_CONCEALED: Final[dict[str, tuple[Operation, Operation]]] = {}
+
+
+@dataclass(slots=True)
 class Access:
     """How a requester stands to a bucket.
 
@@ -218,7 +223,11 @@ def _limited(request: Request, access: Access, operation: Operation) -> Operatio
         )
     if operation.kind in ("commit", "write") or access.who is Who.ROOT:
         return operation
-    return replace(operation, handler=partial(_concealing, operation.handler))
+    known = _CONCEALED.get(operation.name)
+    if known is None or known[0] is not operation:
+        concealed = replace(operation, handler=partial(_concealing, operation.handler))
+        known = _CONCEALED[operation.name] = operation, concealed
+    return known[1]
 
 
 def _check_own(ctx: Context, request: Request, actions: Iterable[str]) -> None:
@@ -295,12 +304,13 @@ def _check(
     bucket: str,
     key: str,
 ) -> None:
-    needed = list(actions)
-    if not _WRITES.isdisjoint(needed) and not _OF_CONDITIONS.isdisjoint(request.header_map):
+    needed, headers = list(actions), request.header_map
+    if not _OF_CONDITIONS.isdisjoint(headers) and not _WRITES.isdisjoint(needed):
         needed.append(GET)
-    if request.query_value("versionId") is not None:
+    if request.query and request.query_value("versionId") is not None:
         needed = [_OF_VERSIONS.get(action, action) for action in needed]
-    needed += {action for name, action in _OF_HEADERS.items() if name in request.header_map}
+    if not _ASKING_HEADERS.isdisjoint(headers):
+        needed += {action for name, action in _OF_HEADERS.items() if name in headers}
     if access.pays or not _allows(ctx, request, access, needed, bucket, key):
         raise S3Error("AccessDenied")
 
@@ -318,12 +328,11 @@ def _allows(
     is_own = access.who in (Who.ROOT, Who.MEMBER)
     context = context_of(ctx, request, access.policies, key, version_id=version_id, is_own=is_own)
     resource = arn(bucket, key)
-    return all(
-        decided(
-            Asked(action, resource, grants.names, context, grants.account_names), access
-        ).is_allowed
-        for action in actions
-    )
+    for action in actions:
+        asked = Asked(action, resource, grants.names, context, grants.account_names)
+        if not decided(asked, access).is_allowed:
+            return False
+    return True
 
 
 def decided(asked: Asked, access: Access) -> Decision:
