@@ -429,6 +429,7 @@ def make_app(
         clock, entropy = store.clock, store.entropy
         faces |= make_key_face(key_service, region, keys, clock, entropy, config)
     if directory is not None:
+        ctx.account_of = directory.account_number
         faces |= make_identity_faces(directory, keys, store.clock, config, bucket_policy)
     services = Services(faces, request_ids, config, store.clock, trail) if faces else None
 

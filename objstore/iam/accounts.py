@@ -93,6 +93,13 @@ class AccountCalls(Calls):
             raise NoSuchEntityError(f"There is no account {account_id}.")
         return MAIN
 
+    def account_number(self, canonical_id: str) -> str:
+        """Twelve digits of an account by its canonical id ("" for the main one); "" for none."""
+        try:
+            return self.account_of(canonical_id or ROOT_ID).account_id
+        except NoSuchEntityError:
+            return ""
+
     def account_of(self, canonical_id: str) -> Account:
         """An account by its canonical id.
 

@@ -226,7 +226,7 @@ class Database:
         """What SQLite finds wrong with the file; empty where it is whole, or not there."""
         found = [str(row[0]) for row in self.rows("pragma integrity_check")]
         found += [f"dangling reference: {row}" for row in self.rows("pragma foreign_key_check")]
-        return [line for line in found if line != "ok"]
+        return [f"{self._path}: {line}" for line in found if line != "ok"]
 
     def close(self) -> None:
         """Let go of the file; the next call opens it again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from objstore.auth.keys import Identity
+from objstore.auth.keys import ROOT_ID, Identity
 from objstore.s3.errors import S3Error
 from objstore.s3.http import Context, Request
 
@@ -26,11 +26,16 @@ def identity(request: Request) -> Identity:
 
 
 def check_owner(ctx: Context, bucket: str, expected: str | None) -> None:
-    """x-amz-expected-bucket-owner: refuse unless it is the id of the bucket's owner.
+    """x-amz-expected-bucket-owner: refuse unless it is the account of the bucket's owner.
+
+    Its number, as AWS has it, or its canonical id.
 
     Raises:
         S3Error: AccessDenied.
         NoSuchBucketError: there is no such bucket.
     """
-    if expected is not None and ctx.store.head_bucket(bucket).owner != expected:
+    if expected is None:
+        return
+    owner = ctx.store.head_bucket(bucket).owner
+    if expected not in (owner or ROOT_ID, ctx.account_of(owner)):
         raise S3Error("AccessDenied")

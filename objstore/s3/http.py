@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from blockdev.clock import Clock
+from objstore.auth.keys import MAIN_ACCOUNT
 from objstore.cause import Cause
 from objstore.config import MAX_PUT_BYTES, ServerConfig
 from objstore.model import (
@@ -208,6 +209,7 @@ class Context:
     `destinations`: of events, ``name:kind`` each, that this server delivers to.
     `access_logs`: what delivers those of buckets; None where nothing does.
     `trail`: likewise of the record of calls.
+    `account_of`: the number of an account by its canonical id, "" where there is no such one.
     """
 
     store: Store
@@ -221,6 +223,7 @@ class Context:
     website_domains: tuple[str, ...] = ()
     access_logs: AccessLogs | None = None
     trail: Trail | None = None
+    account_of: Callable[[str], str] = lambda canonical_id: MAIN_ACCOUNT
 
     def common_headers(self, request: Request) -> Headers:
         """Headers of every response; the carrier adds Date and Connection."""

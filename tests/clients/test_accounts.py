@@ -157,6 +157,18 @@ def test_a_bucket_is_shared_across_accounts_by_both(people: People) -> None:
         carl.get_object(Bucket="shared", Key="theirs")
 
 
+def test_the_owner_that_is_expected_is_an_account(people: People) -> None:
+    shop = people.client("s3", SHOP_KEYS)
+    shop.create_bucket(Bucket="expected")
+    shop.list_objects_v2(Bucket="expected", ExpectedBucketOwner=SHOP)
+    for other in (MAIN, "999999999999"):
+        with refused(403, "AccessDenied"):
+            shop.list_objects_v2(Bucket="expected", ExpectedBucketOwner=other)
+    root = people.client("s3")
+    root.create_bucket(Bucket="expected-main")
+    root.list_objects_v2(Bucket="expected-main", ExpectedBucketOwner=MAIN)
+
+
 def test_volumes_and_keys_are_the_main_accounts(people: People) -> None:
     with refused(403, "UnauthorizedOperation"):
         people.client("ec2", SHOP_KEYS).describe_volumes()

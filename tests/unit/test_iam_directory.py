@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from objstore import ObjectStore
+from objstore.cli import main
 from objstore.iam import Directory
 from objstore.iam.errors import (
     DeleteConflictError,
@@ -350,6 +352,25 @@ def test_what_is_no_database_is_told_of(tmp_path: Path, directories: Directories
         directories.open().accounts()
     with pytest.raises(DirectoryError):
         directories.open().create(MAIN, USER, "ann")
+
+
+def test_what_is_damaged_is_found(
+    tmp_path: Path, directories: Directories, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ObjectStore.open(tmp_path):
+        pass
+    first = directories.open()
+    for number in range(200):
+        first.create(MAIN, USER, f"user{number}")
+    first.close()
+    assert main(["check", str(tmp_path)]) == 0
+    path = tmp_path / "iam" / "identities.db"
+    whole = bytearray(path.read_bytes())
+    whole[len(whole) // 2 : len(whole) // 2 + 3000] = bytes(3000)
+    path.write_bytes(whole)
+    assert main(["check", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert "identities.db" in captured.out + captured.err
 
 
 def test_a_database_of_a_newer_version_is_left_alone(directories: Directories) -> None:
