@@ -84,6 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.tls_cert is None) != (arguments.tls_key is None):
         return _fail("--tls-cert and --tls-key go together")
     _log_to_stderr(arguments.access_log)
+    os.umask(0o077)  # whatever part makes a file: it is for nobody else
     data_dir = Path(arguments.data_dir)
     try:
         placement = _placement(arguments, data_dir)
