@@ -431,7 +431,9 @@ def make_app(
     if directory is not None:
         ctx.account_of = directory.account_number
         faces |= make_identity_faces(directory, keys, store.clock, config, bucket_policy)
-    services = Services(faces, request_ids, config, store.clock, trail) if faces else None
+    services = None
+    if faces:
+        services = Services(faces, request_ids, config, store.clock, trail, ctx.failures)
 
     def is_ready() -> bool:
         return bool(store.is_writable)

@@ -16,8 +16,9 @@ from starlette.types import Receive, Scope, Send
 from blockdev.clock import Clock
 from objstore.asgi.body import collect
 from objstore.asgi.state import RequestIds
+from objstore.auth.failures import FailureLimiter
 from objstore.auth.keys import KeyStore
-from objstore.auth.service import claimed_service
+from objstore.auth.service import claimed_access_key, claimed_service
 from objstore.aws.http import Call, Face, Reply
 from objstore.aws.regions import Regions
 from objstore.config import ServerConfig
@@ -37,6 +38,15 @@ from objstore.trail.parameters import parameters_of
 
 SHAPES = frozenset((b"", b"/", b"/snapshots"))
 """What the first ten bytes of a path are where a request may be for a service beside S3."""
+
+
+# What services call a signature that does not hold, and a key that is not there.
+_FAILURES = frozenset(
+    (
+        *("AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+        *("UnrecognizedClientException", "InvalidSignatureException"),
+    )
+)
 
 
 def make_faces(
@@ -144,11 +154,13 @@ class Services:
         config: ServerConfig,
         clock: Clock,
         trail: Trail | None = None,
+        failures: FailureLimiter | None = None,
     ) -> None:
         self._faces = faces
         self._names = {id(face): name.decode("ascii") for name, face in faces.items()}
         self._clock = clock
         self._trail = trail
+        self._failures = failures or FailureLimiter(clock)
         self._request_ids = request_ids
         self._thread_limit = config.region_threads
         self._bodies = BodyPlaces(config.max_region_bodies, config.region_body_grace_s)
@@ -166,7 +178,8 @@ class Services:
             scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], request_id
         )
         started_ns = self._clock.monotonic_ns()
-        reply = await self._reply(face, call, receive)
+        client = scope.get("client")
+        reply = await self._counted(face, call, receive, client[0] if client else "")
         if self._trail is not None:
             self._record(self._trail, face, call, scope, reply, started_ns)
         headers = [
@@ -177,6 +190,22 @@ class Services:
         ]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
+
+    async def _counted(self, face: Face, call: Call, receive: Receive, source: str) -> Reply:
+        """Answer, unless who asks keeps failing to be somebody."""
+        limiter = self._failures
+        is_watched, key = not limiter.is_quiet, ""
+        if is_watched:
+            key = claimed_access_key(call.headers, call.raw_query)
+            if limiter.refuses(source, key):
+                return Reply(503, headers=[(b"connection", b"close")])
+        reply = await self._reply(face, call, receive)
+        if call.signer is not None:
+            if is_watched:
+                limiter.succeeded(source, key)
+        elif call.error_code in _FAILURES:
+            limiter.failed(source, key or claimed_access_key(call.headers, call.raw_query))
+        return reply
 
     def _record(
         self, trail: Trail, face: Face, call: Call, scope: Scope, reply: Reply, started_ns: int

@@ -77,6 +77,17 @@ def claimed_service(headers: Headers, raw_query: bytes) -> bytes:
     return b""
 
 
+def claimed_access_key(headers: Headers, raw_query: bytes) -> str:
+    """The access key that a request says it is signed with, "" for none; nothing is checked."""
+    credential = b""
+    for name, value in headers:
+        if name == b"authorization":
+            credential = value.partition(b"Credential=")[2]
+    if not credential and _QUERY_MARK in raw_query:
+        credential = dict(decode_query(raw_query)).get(b"X-Amz-Credential", b"")
+    return credential.partition(b"/")[0][:128].decode("latin-1")
+
+
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """What a request says of itself, from its header or its query."""

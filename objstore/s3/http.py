@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from blockdev.clock import Clock
+from objstore.auth.failures import FailureLimiter
 from objstore.auth.keys import MAIN_ACCOUNT
 from objstore.cause import Cause
 from objstore.config import MAX_PUT_BYTES, ServerConfig
@@ -209,6 +210,7 @@ class Context:
     `destinations`: of events, ``name:kind`` each, that this server delivers to.
     `access_logs`: what delivers those of buckets; None where nothing does.
     `trail`: likewise of the record of calls.
+    `failures`: counts failed authentication.
     `account_of`: the number of an account by its canonical id, "" where there is no such one.
     """
 
@@ -223,7 +225,11 @@ class Context:
     website_domains: tuple[str, ...] = ()
     access_logs: AccessLogs | None = None
     trail: Trail | None = None
+    failures: FailureLimiter = field(init=False)
     account_of: Callable[[str], str] = lambda canonical_id: MAIN_ACCOUNT
+
+    def __post_init__(self) -> None:
+        self.failures = FailureLimiter(self.clock)
 
     def common_headers(self, request: Request) -> Headers:
         """Headers of every response; the carrier adds Date and Connection."""

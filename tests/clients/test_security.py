@@ -6,6 +6,9 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+from botocore.exceptions import ClientError
+
 from tests.clients.endpoint import ServerProcess
 from tests.clients.people import People, policy
 from tests.stores import assert_whole
@@ -42,3 +45,31 @@ def test_nothing_is_for_others(tmp_path: Path) -> None:
     server.stop()
     assert open_to_others(server.data) == []
     assert_whole(server.data)
+
+
+def test_who_keeps_failing_is_slowed_down_and_nobody_else(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, "--workers", "1")
+    people = People(server.endpoint)
+    _, keys = people.user(policy("s3:*"))
+    mine, root = people.client("s3", keys), people.client("s3")
+    _, other_keys = people.user()
+    guessing = people.client("s3", (other_keys[0], "guessed-wrong"))
+    codes = []
+    for number in range(45):
+        with pytest.raises(ClientError) as refused:
+            guessing.list_buckets()
+        codes.append(refused.value.response["Error"]["Code"])
+        if number % 10 == 0:  # from the same address
+            mine.list_buckets()
+            root.list_buckets()
+    assert codes[:30] == ["SignatureDoesNotMatch"] * 30
+    assert "SlowDown" in codes[30:]
+    with pytest.raises(ClientError) as refused:
+        people.client("iam", ("NOSUCHKEY", "x")).list_users()
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+    people.client("iam").list_users()
+    mine.list_buckets()
+    with pytest.raises(ClientError) as refused:  # the right secret, too late for a while
+        people.client("s3", other_keys).list_buckets()
+    assert refused.value.response["Error"]["Code"] == "SlowDown"
+    server.stop()

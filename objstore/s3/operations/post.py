@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from objstore.config import MAX_KEY_BYTES, MAX_PUT_BYTES, MAX_TAGS
 from objstore.model import ObjectInfo
 from objstore.s3 import authorization, post_policy, xml
+from objstore.s3.authentication import counted
 from objstore.s3.encryption_checks import check_operation as check_encryption
 from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument, key_too_long
 from objstore.s3.form import Form
@@ -38,7 +39,8 @@ _OF_THE_SIGNATURE = frozenset(
 def post_object(ctx: Context, request: Request, form: Form) -> WritePlan:
     """What to do with the file of a form whose fields have come."""
     fields = form.fields
-    request.auth = ctx.authenticator.authenticate_form(fields)
+    with counted(ctx, request, fields.get("x-amz-credential", "").partition("/")[0]):
+        request.auth = ctx.authenticator.authenticate_form(fields)
     policy = _policy(ctx, request, fields)
     request.key = _key(form)
     put = _as_put(request, fields)
