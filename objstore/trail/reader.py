@@ -53,7 +53,11 @@ def events(data_dir: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
     """Events in the order of their times, of all processes."""
     folders = sorted(path for path in (data_dir / FOLDER_NAME).glob("*") if path.is_dir())
     streams = [_of(folder, wanted) for folder in folders]
-    return heapq.merge(*streams, key=lambda found: str(found["eventTime"]))
+    return heapq.merge(*streams, key=_when)
+
+
+def _when(found: dict[str, Any]) -> tuple[str, int]:
+    return found["eventTime"], (found.get("additionalEventData") or {}).get("timeMs", 0)
 
 
 def _of(folder: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
@@ -64,7 +68,7 @@ def _of(folder: Path, wanted: Wanted) -> Iterator[dict[str, Any]]:
         except FileNotFoundError:  # sealed meanwhile
             lines = _renamed(path)
         # of one process's calls, the one that took longer comes later, and may be the earlier
-        found = sorted((json.loads(line) for line in lines), key=lambda e: str(e["eventTime"]))
+        found = sorted((json.loads(line) for line in lines), key=_when)
         yield from filter(wanted.has, found)
 
 

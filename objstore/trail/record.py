@@ -80,6 +80,7 @@ def event(call: Call, event_id: bytes, account: str) -> dict[str, Any]:
         if call.error_message:
             made["errorMessage"] = call.error_message[:_MOST_TEXT_CHARS]
     more: dict[str, Any] = {
+        "timeMs": call.time_ns // _NS_PER_MS,  # what order events of a second came in
         "httpStatus": call.status,
         "latencyMs": round(call.latency_ns / _NS_PER_MS, 3),
         "bytesTransferredIn": call.received_bytes,

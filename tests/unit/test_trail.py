@@ -80,6 +80,7 @@ def test_an_event_has_the_fields_that_are_documented() -> None:
         "requestParameters": {"bucketName": "b", "Host": "h"},
         "responseElements": None,
         "additionalEventData": {
+            "timeMs": 1_795_000_000_000,
             "httpStatus": 200,
             "latencyMs": 1.235,
             "bytesTransferredIn": 0,
