@@ -34,7 +34,7 @@ from objstore.engine.sharing import SoleLock
 from objstore.errors import StoreError
 from objstore.files import write_all
 from objstore.model import ObjectAttributes
-from objstore.trail.record import ALL, OFF, Call, event
+from objstore.trail.record import ALL, OFF, VERSION, Call, event
 
 logger = logging.getLogger("objstore.trail")
 
@@ -198,15 +198,16 @@ class Trail:
 
     def _gap(self, dropped: int) -> dict[str, Any]:
         """An event that says that others are missing."""
-        now = datetime.fromtimestamp(self._clock.now_ns() // _NS_PER_S, UTC)
+        now_ns = self._clock.now_ns()
+        now = datetime.fromtimestamp(now_ns // _NS_PER_S, UTC)
         return {
-            "eventVersion": "1.11",
+            "eventVersion": VERSION,
             "userIdentity": {"type": "AWSService", "invokedBy": "objstore"},
             "eventTime": f"{now:%Y-%m-%dT%H:%M:%SZ}",
             "eventSource": "cloudtrail.amazonaws.com",
             "eventName": "EventsDropped",
             "awsRegion": self._region,
-            "additionalEventData": {"count": dropped},
+            "additionalEventData": {"timeMs": now_ns // 1_000_000, "count": dropped},
             "eventType": "AwsServiceEvent",
             "recipientAccountId": self._account,
             "eventCategory": "Management",
