@@ -77,8 +77,8 @@ class AccessLogs:
         self._waiting_bytes = 0
         # bucket → what it wants, its owner, and until when that is believed
         self._known: dict[str, tuple[Logging | None, str, int]] = {}
-        self._last: dict[str, tuple[Logging, str]] = {}
-        # target → when it may be tried again, and how long to wait after that
+        self._last: dict[str, Logging] = {}
+        # target, or name of a file → when it may be tried again, and how long to wait after that
         self._patience: dict[str, tuple[int, int]] = {}
         self._since_ns: dict[tuple[str, str], int] = {}
         self._stop = threading.Event()
@@ -105,19 +105,27 @@ class AccessLogs:
         now_ns = self._clock.monotonic_ns()
         known = self._known.get(bucket)
         if known is None or known[2] <= now_ns:
-            logging, owner = self._look(bucket)
+            try:
+                logging, owner = self._look(bucket)
+            except StoreError:
+                logging, owner = None, ""
             if len(self._known) > 10_000:
                 self._known.clear()
             known = self._known[bucket] = (logging, owner, now_ns + ACCESS_LOG_TURN_NS)
             if logging is not None:
-                self._last[bucket] = logging, owner
+                self._last[bucket] = logging
         return None if known[0] is None else known[1]
 
     def _look(self, bucket: str) -> tuple[Logging | None, str]:
+        """What a bucket wants, None for nothing, and its owner.
+
+        Raises:
+            StoreError: it cannot be said.
+        """
         try:
             logging = settings.decode(self._store.bucket_setting(bucket, SETTING))
             return logging, self._store.head_bucket(bucket).owner
-        except StoreError:
+        except (NoSuchBucketError, NoSuchSettingError):
             return None, ""
 
     def note(self, entry: Entry) -> None:
@@ -143,9 +151,16 @@ class AccessLogs:
             self.turn(all_of_it=True)
         except (StoreError, OSError) as error:
             logger.warning("access logs wait for the next start: %s", error)
+        except Exception:
+            logger.exception("access logs: the last turn failed")
+        if self._waiting_bytes:
+            logger.warning("%d bytes of access logs wait for the next start", self._waiting_bytes)
         if self._kept:
             logger.error("%d lines of access logs are lost: no file takes them", self._kept)
-        self._spool.close()
+        try:
+            self._spool.close()
+        except OSError as error:
+            logger.warning("access logs: files stay behind: %s", error)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -154,21 +169,24 @@ class AccessLogs:
         self.stop()
 
     def _run(self) -> None:
-        try:
-            self.is_active = self.is_active or self._is_wanted()
-        except StoreError as error:
-            logger.warning("whether buckets want access logs is not known: %s", error)
+        is_known = False
+        told = ""
         while not self._stop.wait(ACCESS_LOG_TURN_NS / _NS_PER_S):
             try:
+                if not is_known:
+                    self.is_active = self.is_active or self._is_wanted()
+                    is_known = True
                 self.is_active = self.is_active or (self._folder / _WANTED).exists()
                 if self.is_active:
                     self.turn()
+                told = ""
             except StoreClosedError:
+                logger.warning("access logs wait for the next start: the store is closed")
                 return
-            except (StoreError, OSError) as error:
-                logger.error("access logs wait: %s", error)
-            except Exception:  # a defect, and no reason to log nothing from now on
-                logger.exception("access logs: a turn failed")
+            except Exception as error:
+                if repr(error) != told:  # once, however long it lasts
+                    _tell(error)
+                told = repr(error)
 
     def _is_wanted(self) -> bool:
         """Whether any bucket wants a log, asked once: from then on those who set it tell."""
@@ -187,7 +205,8 @@ class AccessLogs:
             all_of_it: whether it has gathered for long enough or not, and without patience.
 
         Raises:
-            StoreError, OSError: what could not be done is done by the next turn.
+            StoreClosedError: nothing can be delivered any more.
+            OSError: a file could not be had, written or named; the next turn tries again.
         """
         steps = (
             self._flush,
@@ -202,7 +221,7 @@ class AccessLogs:
                     step()
                 except StoreClosedError:
                     raise
-                except (StoreError, OSError) as error:
+                except Exception as error:
                     trouble = trouble or error
         if trouble is not None:
             raise trouble
@@ -210,12 +229,16 @@ class AccessLogs:
     def _flush(self) -> None:
         for _ in range(len(self._entries)):
             entry = self._entries.popleft()
-            self._lines.setdefault((entry.bucket, entry.day), []).append(entry.line())
-        trouble: OSError | None = None
+            try:
+                self._lines.setdefault((entry.bucket, entry.day), []).append(entry.line())
+            except Exception:  # a defect, of which the other lines know nothing
+                logger.exception("access logs: no line can be made of %r", entry)
+                self._dropped += 1
+        trouble: Exception | None = None
         for bucket, day in list(self._lines):
             try:
                 self._write(bucket, day)
-            except OSError as error:  # the lines stay, and those of other buckets may fit
+            except Exception as error:  # the lines stay, and those of other buckets may fit
                 trouble = error
         self._kept = sum(map(len, self._lines.values()))
         if self._dropped:
@@ -245,8 +268,8 @@ class AccessLogs:
                 self._seal(bucket, day)
 
     def _seal(self, bucket: str, day: str) -> None:
-        self._since_ns.pop((bucket, day), None)
         self._spool.seal(bucket, day, self._stamp())
+        self._since_ns.pop((bucket, day), None)
 
     def _stamp(self) -> str:
         return settings.new_stamp(self._clock.now_ns(), self._unique())
@@ -257,41 +280,46 @@ class AccessLogs:
 
     def _deliver(self, all_of_it: bool) -> None:
         waiting_bytes = 0
-        trouble: StoreError | None = None
         for batch in self._spool.batches():
-            logging, owner = self._last.get(batch.bucket) or self._look(batch.bucket)
-            target = "" if logging is None else logging.target
+            target, name = "", batch.path.name
             try:
-                if not all_of_it and self._is_to_wait(target):
-                    waiting_bytes += batch.path.stat().st_size
+                logging = self._last.get(batch.bucket) or self._look(batch.bucket)[0]
+                target = "" if logging is None else logging.target
+                if all_of_it or not (self._is_to_wait(target) or self._is_to_wait(name)):
+                    self._put(batch, logging)
+                    batch.path.unlink()
+                    self._patience.pop(target, None)
+                    self._patience.pop(name, None)
                     continue
-                self._put(batch, logging, owner)
             except StoreClosedError:
                 raise
             except StoreError as error:
-                trouble = error
-                waiting_bytes += batch.path.stat().st_size
-                self._have_patience(target)
-            else:
-                batch.path.unlink()
-                self._patience.pop(target, None)
+                self._have_patience(target or name, batch, error)
+            except Exception as error:  # of this file, and of no other for the same target
+                self._have_patience(name, batch, error)
+            waiting_bytes += batch.size_bytes
         self._waiting_bytes = waiting_bytes
-        if trouble is not None:
-            raise trouble
 
-    def _is_to_wait(self, target: str) -> bool:
-        known = self._patience.get(target)
+    def _is_to_wait(self, whom: str) -> bool:
+        known = self._patience.get(whom)
         return known is not None and self._clock.monotonic_ns() < known[0]
 
-    def _have_patience(self, target: str) -> None:
-        """A target that refuses is asked less and less often."""
+    def _have_patience(self, whom: str, batch: Batch, error: Exception) -> None:
+        """What refuses is tried less and less often."""
         now_ns = self._clock.monotonic_ns()
-        due_ns, wait_ns = self._patience.get(target, (0, ACCESS_LOG_TURN_NS))
-        if due_ns <= now_ns:
-            longer_ns = min(wait_ns * 2, ACCESS_LOG_MAX_PATIENCE_NS)
-            self._patience[target] = now_ns + wait_ns, longer_ns
+        due_ns, wait_ns = self._patience.get(whom, (0, ACCESS_LOG_TURN_NS))
+        if due_ns > now_ns:
+            return  # another batch has just said so
+        self._patience[whom] = now_ns + wait_ns, min(wait_ns * 2, ACCESS_LOG_MAX_PATIENCE_NS)
+        logger.warning(
+            "the access log of %r waits %d s: %s",
+            batch.bucket,
+            wait_ns // _NS_PER_S,
+            error,
+            exc_info=None if isinstance(error, StoreError | OSError) else error,
+        )
 
-    def _put(self, batch: Batch, logging: Logging | None, owner: str) -> None:
+    def _put(self, batch: Batch, logging: Logging | None) -> None:
         """Make the object of a batch, or drop it where there is nobody to have it.
 
         The bucket may have changed its mind since: what was noted then goes where it was to.
@@ -300,31 +328,52 @@ class AccessLogs:
         if logging is None or not data:
             self._warn_of(batch, "the bucket wants none any more")
             return
-        key = settings.object_key(
-            logging, batch.bucket, self._region, self._account, batch.day, batch.stamp
-        )
+        target = logging.target
         try:
-            target_owner = self._store.head_bucket(logging.target).owner
-            reason = self._refusal(logging.target, target_owner, owner)
-            if reason:
-                self._warn_of(batch, reason)
-                return
-            attributes = ObjectAttributes(headers=dict(_TEXT), owner=target_owner)
-            self._store.put(logging.target, key, data, attributes=attributes)
+            owner = self._store.head_bucket(target).owner
+            data, others = _divide(data, owner)
+            if others:
+                self._warn_of(batch, f"the bucket {target!r} is somebody else's")
+            if self._locks(target):
+                self._warn_of(batch, f"the bucket {target!r} has a default retention")
+            elif data:
+                key = settings.object_key(
+                    logging, batch.bucket, self._region, self._account, batch.day, batch.stamp
+                )
+                attributes = ObjectAttributes(headers=dict(_TEXT), owner=owner)
+                self._store.put(target, key, data, attributes=attributes)
         except NoSuchBucketError:
-            self._warn_of(batch, f"there is no bucket {logging.target!r}")
+            self._warn_of(batch, f"there is no bucket {target!r}")
 
-    def _refusal(self, target: str, target_owner: str, owner: str) -> str:
-        """Why a bucket that was asked for once is none for logs by now; "" where it is one."""
-        if owner and target_owner not in ("", owner):
-            return f"the bucket {target!r} is somebody else's"
+    def _locks(self, target: str) -> bool:
+        """Whether a bucket keeps what is put into it from being deleted."""
         try:
-            retention = self._store.object_lock(target)
+            return bool(self._store.object_lock(target) != DefaultRetention())
         except NoSuchSettingError:
-            return ""
-        if retention != DefaultRetention():
-            return f"the bucket {target!r} has a default retention"
-        return ""
+            return False
 
     def _warn_of(self, batch: Batch, why: str) -> None:
         logger.warning("the access log of %r is dropped: %s", batch.bucket, why)
+
+
+def _divide(data: bytes, owner: str) -> tuple[bytes, bytes]:
+    """Lines that the owner of a target may have, and those that others' buckets were asked for.
+
+    A line begins with the owner of the bucket that it is of, whoever that bucket belongs to by
+    now.  Where an owner is not known (of what an embedding program made), nobody is excluded.
+    """
+    if not owner:
+        return data, b""
+    beginnings = (f"{owner} ".encode("utf-8", "backslashreplace"), b"- ")
+    lines = [line + b"\n" for line in data.split(b"\n")[:-1]]
+    theirs = [line for line in lines if line.startswith(beginnings)]
+    if len(theirs) == len(lines):
+        return data, b""
+    return b"".join(theirs), b"".join(line for line in lines if not line.startswith(beginnings))
+
+
+def _tell(error: Exception) -> None:
+    if isinstance(error, StoreError | OSError):
+        logger.error("access logs wait: %s", error)
+    else:  # a defect, and no reason to log nothing from now on
+        logger.error("access logs: a turn failed", exc_info=error)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
-from urllib.parse import quote
+from urllib import parse
 
 NONE: Final = "-"
 # What would end a quoted field, or the line.
@@ -17,6 +18,8 @@ _BREAKS: Final = re.compile('["\x00-\x1f\x7f]')
 _KEY_SAFE: Final = "/-_.!~*'()"
 _NS_PER_S: Final = 1_000_000_000
 _NS_PER_MS: Final = 1_000_000
+# Half of a pair of surrogates, which no encoding has, is bytes like any other.
+quote: Final = partial(parse.quote, errors="surrogatepass")
 
 
 @dataclass(slots=True)
@@ -100,7 +103,7 @@ class Entry:
             self.requester or NONE,
             self.request_id,
             self.operation,
-            quote(self.key, safe=_KEY_SAFE, errors="surrogatepass") or NONE,
+            quote(self.key, safe=_KEY_SAFE) or NONE,
             _quoted(self.uri),
             str(self.status),
             self.error_code or NONE,

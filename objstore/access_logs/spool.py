@@ -37,6 +37,14 @@ class Batch:
     stamp: str
     path: Path
 
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes wait; none where nobody can tell."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
     def read(self) -> bytes:
         """The lines; whole ones, where a kill left half a line."""
         data = self.path.read_bytes()
@@ -103,13 +111,22 @@ class Spool:
 
         Args:
             stamp: makes a stamp for what was not sealed.
+
+        Raises:
+            OSError: some could not be had; those that could, were.
         """
         if not self._folder.is_dir():
             return False
         found = False
+        trouble: OSError | None = None
         for other in sorted(self._folder.iterdir()):
             if other != self._own and other.is_dir() and not other.name.startswith(_MAKING):
-                found |= self._adopt(other, stamp)
+                try:
+                    found |= self._adopt(other, stamp)
+                except OSError as error:
+                    trouble = error
+        if trouble is not None:
+            raise trouble
         return found
 
     def _adopt(self, other: Path, stamp: Callable[[], str]) -> bool:
@@ -151,8 +168,12 @@ class Spool:
         making = self._own.with_name(_MAKING + self._own.name)
         making.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = SoleLock(making / _LOCK)
-        lock.try_exclusive()
-        os.rename(making, self._own)
+        try:
+            lock.try_exclusive()
+            os.rename(making, self._own)
+        except OSError:
+            lock.close()
+            raise
         self._lock = lock
 
 

@@ -153,7 +153,7 @@ class S3Endpoint:
         exchange = own_exchange(send)
         if exchange is not None:
             note.received_ns = exchange.received_ns
-        counted = Counted(send)
+        counted = Counted(send, exchange)
         try:
             if isinstance(body, bytes):
                 headers = sent_headers(ctx, request, response)
@@ -184,7 +184,6 @@ class S3Endpoint:
         note = request.note
         if note is None:
             return
-        note.answered_ns = self._ctx.clock.monotonic_ns()
         broken = S3Error("IncompleteBody")
         note.error_code = broken.code
         self._note_unheard(scope, request, exchange, broken.status)
@@ -193,8 +192,8 @@ class S3Endpoint:
         self, scope: Scope, request: Request, exchange: Exchange | None, status: int
     ) -> None:
         """Tell the access log of an answer that did not go out, or of the one that did."""
-        if request.note is not None and exchange is not None and exchange.refusal is not None:
-            request.note.error_code = exchange.refusal
+        if request.note is not None and exchange is not None and exchange.response_complete:
+            request.note.error_code, request.request_id = exchange.protocol.refused
             self._note(scope, request, exchange.status, exchange.sent_bytes)
         else:
             self._note(scope, request, status, 0)
@@ -299,10 +298,14 @@ class S3Endpoint:
 
 
 class Counted:
-    """Passes an answer on, and counts what of it went out."""
+    """Passes an answer on, and counts what of it went out.
 
-    def __init__(self, send: Send) -> None:
+    A piece in which the client left does not count: how much it has of that, nobody knows.
+    """
+
+    def __init__(self, send: Send, exchange: Exchange | None) -> None:
         self._send = send
+        self._exchange = exchange
         self.status = 0
         self.sent_bytes = 0
 
@@ -310,7 +313,7 @@ class Counted:
         await self._send(message)
         if message["type"] == "http.response.start":
             self.status = message["status"]
-        else:
+        elif self._exchange is None or not self._exchange.disconnected:
             self.sent_bytes += len(message.get("body", b""))
 
 

@@ -68,7 +68,6 @@ class Exchange:
         "length_left",
         "protocol",
         "received_ns",
-        "refusal",
         "response_complete",
         "response_started",
         "scope",
@@ -104,7 +103,6 @@ class Exchange:
         self.task: asyncio.Task[None] | None = None
 
         self.received_ns = 0
-        self.refusal: str | None = None
         self.head: bytes | None = None
         self.response_started = False
         self.response_complete = False

@@ -73,6 +73,8 @@ class FrontProtocol(HeadProtocol):
         self.linger_left = 0
         self.body_left = 0
         self.sink: BodySink | None = None
+        # the code and the request id of the answer past the application, which is the last one
+        self.refused = "", ""
 
     # The connection's life.
 
@@ -404,12 +406,13 @@ class FrontProtocol(HeadProtocol):
 
     def answer_refusal(self, exchange: Exchange | None, refusal: S3Error) -> None:
         """Write a whole error response past the application, and close."""
-        headers, body = self.server_state.render_refusal(refusal)
+        request_id = self.server_state.request_ids.next()
+        headers, body = self.server_state.render_refusal(refusal, request_id)
         if exchange is None:
             scope = {"method": "GET", "http_version": "1.1", "raw_path": b"", "query_string": b""}
             exchange = Exchange(self, scope, keep_alive=False, expects_continue=False)
             exchange.body_complete = True
-        exchange.refusal = refusal.code
+        self.refused = refusal.code, request_id
         exchange.replace_response(refusal.status, headers, body)
 
     def _refuse(self, refusal: S3Error) -> None:

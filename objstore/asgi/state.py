@@ -93,9 +93,8 @@ class FrontState(ServerState):
         for connection in list(self.connections):  # type: ignore[assignment]
             connection.check_deadline(self.now_s)
 
-    def render_refusal(self, refusal: S3Error) -> tuple[Headers, bytes]:
-        """Headers and XML body for a request that the S3 layer never gets to see."""
-        request_id = self.request_ids.next()
+    def render_refusal(self, refusal: S3Error, request_id: str) -> tuple[Headers, bytes]:
+        """Headers and XML body for a request that the S3 layer does not answer."""
         body = error_document(
             refusal.code, refusal.message, refusal.extra, "", request_id, "objstore"
         )

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/LogFormat.html
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -42,6 +43,8 @@ _RESOURCES: Final = {
     "legal-hold": "OBJECT_LOCK_LEGALHOLD",
     "attributes": "OBJECT_ATTRIBUTES",
 }
+# What ends the address in a URL, or a query in it.
+_MARKS: Final = re.compile("([?#])")
 # Never logged: what signs a request, and keys of customers.
 _SECRETS: Final = frozenset(
     (
@@ -71,13 +74,15 @@ def redacted(query: bytes) -> bytes:
 
 
 def redacted_url(text: str) -> str:
-    """A URL whose query is `redacted`; what a page's link is signed with is in its Referer."""
-    address, mark, rest = text.partition("?")
-    if not mark:
-        return text
-    query, sign, fragment = rest.partition("#")
-    raw = redacted(query.encode("utf-8", "surrogatepass"))
-    return f"{address}?{raw.decode('utf-8', 'surrogatepass')}{sign}{fragment}"
+    """A URL whose query is `redacted`; what a page's link is signed with is in its Referer.
+
+    And its fragment: nobody has to send one, so who does may send anything in it.
+    """
+    parts = _MARKS.split(text)
+    for number in range(2, len(parts), 2):
+        raw = redacted(parts[number].encode("utf-8", "surrogatepass"))
+        parts[number] = raw.decode("utf-8", "surrogatepass")
+    return "".join(parts)
 
 
 def operation_name(operation: Operation | None, request: Request) -> str:

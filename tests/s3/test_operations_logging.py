@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from objstore.access_logs import AccessLogs
+from objstore.access_logs.record import Entry
+from objstore.asgi.app import make_app, root_credentials
+from objstore.asgi.server import BackgroundServer
+from objstore.asgi.state import FrontState
+from objstore.config import MIB, ServerConfig
 from objstore.s3.access_log import operation_name
 from objstore.s3.http import Request
 from objstore.s3.table import OPERATIONS, PREFLIGHT
+from tests.model_store import ModelStore
 from tests.s3.harness import OTHER, ROOT, S3, Reply, backend
+from tests.s3.rawhttp import TIMEOUT_S
+from tests.s3.signed import Signer
 
 __all__ = ["backend"]
 
@@ -117,3 +129,109 @@ def test_what_operations_are_called() -> None:
     ):
         assert names[name] == expected
     assert operation_name(None, Request("GET", b"/b", b"", [])) == "REST.GET.BUCKET"
+
+
+class Noted:
+    """Stands in for access logs, of which every bucket wants one."""
+
+    is_active = True
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def wanted(self, bucket: str) -> str:
+        return "o"
+
+    def note(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+    def only(self) -> Entry:
+        """What was noted, once it was; a server that stops has noted all that it will."""
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while not self.entries:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.005)
+        time.sleep(0.1)
+        (entry,) = self.entries
+        return entry
+
+
+@pytest.fixture
+def noted() -> Noted:
+    return Noted()
+
+
+@pytest.fixture
+def signer(noted: Noted) -> Iterator[Signer]:
+    """Signs for a server that soon gives up who stalls."""
+    keys = ("KEY", "secret")
+    store = ModelStore(create_buckets=False)
+    store.create_bucket("bucket")
+    store.put("bucket", "large", bytes(64 * MIB))
+    config = replace(ServerConfig(), body_stall_timeout_s=1.0)
+    logs = cast(AccessLogs, noted)
+    app = make_app(store, [root_credentials(*keys)], config=config, access_logs=logs)
+    with BackgroundServer(app, FrontState(config, clock=store.clock)) as server:
+        yield Signer(server.url, *keys)
+
+
+@pytest.mark.parametrize("size", [1000, 9_000_000])
+def test_an_upload_that_stalls(signer: Signer, noted: Noted, size: int) -> None:
+    with signer.connect() as connection:
+        connection.send(signer.put("/bucket/key", b"z" * size)[:-1])
+        answer = connection.read()
+    assert answer.status == 400
+    entry = noted.only()
+    assert (entry.operation, entry.key) == ("REST.PUT.OBJECT", "key")
+    assert (entry.status, entry.error_code) == (400, "RequestTimeout")
+    assert (entry.sent_bytes, entry.size_bytes) == (len(answer.body), None)
+    assert entry.request_id == answer.headers["x-amz-request-id"]
+    assert entry.total_ns >= 900_000_000
+
+
+@pytest.mark.parametrize("size", [1000, 9_000_000])
+def test_an_upload_whose_client_leaves(signer: Signer, noted: Noted, size: int) -> None:
+    with signer.connect() as connection:
+        connection.send(signer.put("/bucket/key", b"z" * size)[:-1])
+        time.sleep(0.05)
+    entry = noted.only()
+    assert (entry.operation, entry.key) == ("REST.PUT.OBJECT", "key")
+    assert (entry.status, entry.error_code) == (400, "IncompleteBody")
+    assert (entry.sent_bytes, entry.size_bytes) == (0, None)
+    assert entry.turn_around_ns < 0  # there was no last byte, and no answer
+
+
+def test_a_download_whose_client_leaves(signer: Signer, noted: Noted) -> None:
+    with signer.connect() as connection:
+        connection.send(signer.head("GET", "/bucket/large"))
+        received = 0
+        while received < 3 * MIB:
+            received += len(connection.socket.recv(MIB))
+    entry = noted.only()
+    assert (entry.status, entry.error_code, entry.size_bytes) == (200, "", 64 * MIB)
+    assert 2 * MIB < entry.sent_bytes < 32 * MIB
+
+
+def test_a_download_that_nobody_takes(signer: Signer, noted: Noted) -> None:
+    with signer.connect() as connection:
+        connection.send(signer.head("GET", "/bucket/large"))
+        entry = noted.only()
+    assert (entry.status, entry.error_code, entry.size_bytes) == (200, "", 64 * MIB)
+    assert entry.sent_bytes < 32 * MIB
+
+
+def test_an_answer_that_nobody_waits_for_is_told_as_it_would_have_been(
+    signer: Signer, noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = ModelStore.submit_put
+
+    def slow(*arguments: object, **named: object) -> None:
+        time.sleep(0.2)
+        submit(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ModelStore, "submit_put", slow)
+    with signer.connect() as connection:
+        connection.send(signer.put("/bucket/key", b"z" * 1000))
+        time.sleep(0.05)
+    entry = noted.only()
+    assert (entry.status, entry.error_code, entry.size_bytes) == (200, "", 1000)
