@@ -61,6 +61,9 @@ from objstore.s3.trail import call_of, is_data
 from objstore.s3.website import domains as websites_below
 from objstore.trail import ALL, Trail
 
+# Kinds of operations among which there are some that the record keeps by default.
+_OF_SETTINGS = ("plain", "list")
+
 LARGE_BYTES = 1 * MIB
 """Objects above this take more than one piece, and count as streams."""
 
@@ -115,7 +118,12 @@ class S3Endpoint:
             request.note = Note(ctx.clock.monotonic_ns())
         try:
             operation = prepare(ctx, request)
-            if request.note is None and trail is not None and trail.wants(is_data(operation)):
+            if (
+                operation.kind in _OF_SETTINGS  # the others are about objects, and many
+                and request.note is None
+                and trail is not None
+                and trail.wants(is_data(operation))
+            ):
                 request.note = Note(ctx.clock.monotonic_ns())
             if operation.kind == "read":
                 response: Response = operation.handler(ctx, request)  # type: ignore[misc]
