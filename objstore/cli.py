@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from objstore.commands import events, identities, keys, serve, sharing, store, trail
+from objstore.commands import events, keys, serve, store
 from objstore.commands.config_file import with_config
 
 
@@ -24,9 +24,6 @@ def make_parser() -> argparse.ArgumentParser:
     serve.add_parser(commands)
     store.add_parsers(commands)
     keys.add_parser(commands)
-    identities.add_parsers(commands)
-    sharing.add_parsers(commands)
-    trail.add_parser(commands)
     events.add_parser(commands)
     return parser
 

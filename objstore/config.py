@@ -108,22 +108,6 @@ MAX_KEY_FILE_BYTES = 64 * MIB
 MAX_KMS_BODY_BYTES = 256 * KIB
 """Of a request to the KMS API; its longest member, a policy, has 128 KiB."""
 
-MAX_IAM_BODY_BYTES = 512 * KIB
-"""Of a request to the IAM or STS API; policies to be simulated are the longest of them."""
-
-TRAIL_TURN_S = 1.0
-"""How often events of the record of calls go to a file: a kill loses so much."""
-
-TRAIL_FILE_S = 300
-TRAIL_FILE_BYTES = 16 * MIB
-"""When a file of the record is sealed, and delivered where that is wanted."""
-
-TRAIL_TOTAL_BYTES = 1024 * MIB
-"""What the record may take; the oldest files go."""
-
-TRAIL_WAITING = 100_000
-"""Events that wait for a file; what is beyond is dropped, and counted in the record."""
-
 # The HTTP front: a connection's buffers.
 
 MAX_FORM_FIELD_BYTES = 20 * KIB

@@ -81,7 +81,6 @@ class Entry:
     signature: str
     authentication: str
     host: str
-    tls: tuple[str, ...] = ()
 
     @property
     def day(self) -> str:
@@ -91,8 +90,8 @@ class Entry:
     def line(self) -> str:
         """The line, with its end.
 
-        There are no access points and no ACLs, and where requests come from is not known: their
-        fields are empty.
+        Nothing ends TLS here, there are no access points and no ACLs, and where requests come
+        from is not known: their fields are empty.
         """
         moment = datetime.fromtimestamp(self.time_ns // _NS_PER_S, UTC)
         fields = (
@@ -116,10 +115,10 @@ class Entry:
             quote(self.version_id) or NONE,
             self.host_id or NONE,
             self.signature or NONE,
-            self.tls[1] if self.tls else NONE,
+            NONE,  # cipher suite
             self.authentication or NONE,
             quote(self.host, safe=":.-_[]") or NONE,
-            self.tls[0] if self.tls else NONE,
+            NONE,  # TLS version
             NONE,  # ARN of an access point
             NONE,  # whether an ACL was needed
             NONE,  # region that the request came from

@@ -23,46 +23,23 @@ from objstore.access_logs.record import Note
 from objstore.asgi import health
 from objstore.asgi.body import Bodies, WritableStore, own_exchange
 from objstore.asgi.exchange import ClientDisconnectedError, Exchange
-from objstore.asgi.services import (
-    SHAPES,
-    Services,
-    make_faces,
-    make_identity_faces,
-    make_key_face,
-)
+from objstore.asgi.services import SHAPES, Services, make_faces, make_key_face
 from objstore.asgi.state import RequestIds
 from objstore.asgi.strand import Completions
 from objstore.auth.authenticator import Authenticator
-from objstore.auth.errors import AuthError
-from objstore.auth.keys import (
-    ROOT_ID,
-    Credentials,
-    Identity,
-    KeyStore,
-    StaticKeyStore,
-    root_identity,
-)
-from objstore.auth.permission import who_is
-from objstore.auth.policy import Policy
+from objstore.auth.keys import Credentials, Identity, KeyStore, StaticKeyStore
 from objstore.aws.http import Face
 from objstore.aws.regions import Regions
 from objstore.config import MIB, ServerConfig
 from objstore.errors import StorePoisonedError
-from objstore.iam import Directory
 from objstore.kms.service import LocalKeyService
 from objstore.s3.access_log import note_answer
 from objstore.s3.errors import S3Error, to_response
 from objstore.s3.http import CommitPlan, Context, Request, Response, WritePlan
 from objstore.s3.operation import Operation
-from objstore.s3.public_access import effective_policy
 from objstore.s3.service import prepare, sent_headers
 from objstore.s3.store import BodyReader
-from objstore.s3.trail import call_of, is_data
 from objstore.s3.website import domains as websites_below
-from objstore.trail import ALL, Trail
-
-# Kinds of operations among which there are some that the record keeps by default.
-_OF_SETTINGS = ("plain", "list")
 
 LARGE_BYTES = 1 * MIB
 """Objects above this take more than one piece, and count as streams."""
@@ -112,19 +89,10 @@ class S3Endpoint:
         """One request."""
         ctx = self._ctx
         request = self._request(scope)
-        trail = ctx.trail
-        is_logged = ctx.access_logs is not None and ctx.access_logs.is_active
-        if is_logged or (trail is not None and trail.level == ALL):
+        if ctx.access_logs is not None and ctx.access_logs.is_active:
             request.note = Note(ctx.clock.monotonic_ns())
         try:
             operation = prepare(ctx, request)
-            if (
-                operation.kind in _OF_SETTINGS  # the others are about objects, and many
-                and request.note is None
-                and trail is not None
-                and trail.wants(is_data(operation))
-            ):
-                request.note = Note(ctx.clock.monotonic_ns())
             if operation.kind == "read":
                 response: Response = operation.handler(ctx, request)  # type: ignore[misc]
             else:
@@ -133,8 +101,6 @@ class S3Endpoint:
             self._note_broken(scope, request, own_exchange(send))
             return
         except Exception as error:
-            if request.note is None and trail is not None:
-                self._note_late(trail, request, error)
             response = self._failure(request, error)
         if request.note is not None:
             await self._answer_noted(scope, request, response, send)
@@ -177,16 +143,6 @@ class S3Endpoint:
             else:  # it was answered meanwhile, or is gone
                 self._note_unheard(scope, request, exchange, response.status)
 
-    def _note_late(self, trail: Trail, request: Request, error: Exception) -> None:
-        """Have the record tell of what was refused before it was known what it was.
-
-        Who tried to be somebody and was not is always of interest.
-        """
-        if trail.is_active and (
-            isinstance(error, AuthError) or trail.wants(is_data(request.operation))
-        ):
-            request.note = Note(self._ctx.clock.monotonic_ns())
-
     def _note_broken(self, scope: Scope, request: Request, exchange: Exchange | None) -> None:
         """Tell the access log of a body that never ended, and of the answer, if there was one."""
         note = request.note
@@ -207,13 +163,8 @@ class S3Endpoint:
             self._note(scope, request, status, 0)
 
     def _note(self, scope: Scope, request: Request, status: int, sent_bytes: int) -> None:
-        ctx, note, trail = self._ctx, request.note, self._ctx.trail
-        ended_ns = ctx.clock.monotonic_ns()
-        note_answer(ctx, request, scope["http_version"], status, sent_bytes, ended_ns)
-        if note is None or trail is None or not trail.is_active:
-            return
-        if trail.wants(is_data(request.operation)) or request.auth is None:
-            trail.take(call_of(ctx, request, note, status, sent_bytes, ended_ns))
+        ended_ns = self._ctx.clock.monotonic_ns()
+        note_answer(self._ctx, request, scope["http_version"], status, sent_bytes, ended_ns)
 
     def _request(self, scope: Scope) -> Request:
         client = scope.get("client")
@@ -226,7 +177,6 @@ class S3Endpoint:
             client[0] if client else "",
             self._request_ids.next(),
         )
-        request.tls = scope.get("tls", ())
         length = request.header_map.get(b"content-length")
         if length is not None:
             request.body_length = int(length)
@@ -378,9 +328,16 @@ class ObjstoreApp(Starlette):
         return super().__call__(scope, receive, send)
 
 
+ROOT_ID = "0b1ec75702e0000000000000000000000000000000000000000000000000f007"
+"""The root's canonical user id, 64 hex digits as S3's are; owner of what it creates.
+
+The same in every store, so that new root keys own what the old ones made.
+"""
+
+
 def root_credentials(access_key: str, secret_key: str) -> Credentials:
     """Credentials of the account that may do everything."""
-    return Credentials(access_key, secret_key, root_identity(ROOT_ID, "root"))
+    return Credentials(access_key, secret_key, Identity(ROOT_ID, "root", is_root=True))
 
 
 def make_app(
@@ -396,8 +353,6 @@ def make_app(
     destinations: frozenset[str] = frozenset(),
     website_domains: tuple[str, ...] = (),
     access_logs: AccessLogs | None = None,
-    directory: Directory | None = None,
-    trail: Trail | None = None,
 ) -> ObjstoreApp:
     """An ASGI application that serves `store` (an open `ObjectStore`) over S3's protocol.
 
@@ -415,9 +370,6 @@ def make_app(
             besides S3's own spelling below the base domains (``s3-website.localhost``).
         access_logs: what delivers those of buckets, started and stopped by the caller; where
             there is none, buckets cannot be configured to have any.
-        directory: identities, for IAM's and STS's APIs; the caller's to close.  Their keys
-            count where `credentials` is an `IamKeyStore` of it.
-        trail: what keeps the record of calls, started and stopped by the caller.
     """
     config = config or ServerConfig()
     keys = StaticKeyStore(credentials) if isinstance(credentials, Iterable) else credentials
@@ -425,13 +377,7 @@ def make_app(
     ctx = Context(store, store.clock, authenticator, region, config, base_domains)
     ctx.destinations = destinations
     ctx.access_logs = access_logs
-    ctx.trail = trail
     ctx.website_domains = websites_below(base_domains, region, website_domains)
-
-    def bucket_policy(bucket: str, identity: Identity) -> tuple[str, Policy | None]:
-        owner, settings = store.bucket_settings(bucket)
-        return owner, effective_policy(settings, bucket, who_is(identity, owner))
-
     request_ids = RequestIds(store.entropy)
     faces: dict[bytes, Face] = {}
     if regions is not None:
@@ -439,12 +385,7 @@ def make_app(
     if key_service is not None:
         clock, entropy = store.clock, store.entropy
         faces |= make_key_face(key_service, region, keys, clock, entropy, config)
-    if directory is not None:
-        ctx.account_of = directory.account_number
-        faces |= make_identity_faces(directory, keys, store.clock, config, bucket_policy)
-    services = None
-    if faces:
-        services = Services(faces, request_ids, config, store.clock, trail, ctx.failures)
+    services = Services(faces, request_ids, config) if faces else None
 
     def is_ready() -> bool:
         return bool(store.is_writable)

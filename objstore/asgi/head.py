@@ -54,7 +54,6 @@ class HeadProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.limits = server_state.limits
-        self.tls: tuple[str, ...] = ()
         self.phase = Phase.IDLE
         self._lines_ids = 0
         self._reset_request()
@@ -131,5 +130,4 @@ class HeadProtocol(HttpToolsProtocol):
             "query_string": query,
             "headers": self.headers,
             "state": self.app_state.copy(),
-            "tls": self.tls,
         }

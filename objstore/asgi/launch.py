@@ -19,16 +19,13 @@ from objstore.access_logs import AccessLogs
 from objstore.asgi import process
 from objstore.asgi.server import FrontServer
 from objstore.asgi.state import FrontState
-from objstore.asgi.tls import TlsError, TlsFiles
 from objstore.asgi.workers import EXIT_NOT_STARTED, EXIT_POISONED, READY, Supervisor
 from objstore.aws.regions import Regions, UnknownRegionError
 from objstore.config import ACCESS_LOG_INTERVAL_S, ServerConfig
 from objstore.entropy import SystemEntropy
 from objstore.errors import BucketExistsError, StoreError
 from objstore.events import Delivery, Destination
-from objstore.iam import Directory, IamKeyStore
 from objstore.kms.service import FOLDER_NAME, LocalKeyService
-from objstore.trail import MANAGEMENT, Trail
 from objstore.volumes.placement import Placement, PlacementError, place
 
 if TYPE_CHECKING:
@@ -54,8 +51,6 @@ class Settings:
     `root_key_file`: of the key service; None for the folder of its keys.
     `bucket_log_interval_s`: how long lines of buckets' access logs gather for an object.
     `destinations`: of events; `tokens`: of webhooks, by their names.
-    `trail`: what the record of calls keeps, `trail_bucket` and `trail_prefix` where else.
-    `tls`: certificate and key; None for HTTP alone.
     `is_ending`: whether the server is about to stop, and is not to be called ready.
     `credits`: what the burst bucket of its volume is to hold, instead of what it has.
     """
@@ -72,10 +67,6 @@ class Settings:
     placement: Placement | None = None
     credits: float | None = None
     is_ending: bool = False
-    tls: TlsFiles | None = None
-    trail: str = MANAGEMENT
-    trail_bucket: str = ""
-    trail_prefix: str = ""
     snapshot_bucket: str = ""
     root_key_file: Path | None = None
     bucket_log_interval_s: float = ACCESS_LOG_INTERVAL_S
@@ -94,7 +85,6 @@ def serve(settings: Settings, listener: socket.socket, *, on_ready: Callable[[],
         clock=SystemClock(),
         grace_s=settings.config.shutdown_grace_s,
         drain_s=settings.config.drain_s,
-        passes_hangup=settings.tls is not None,
         on_ready=on_ready,
     )
     return supervisor.run()
@@ -243,19 +233,9 @@ def _serve_store(
         region=settings.region,
         interval_s=settings.bucket_log_interval_s,
     )
-    directory = Directory(settings.data_dir, store.clock, store.entropy, keys)
-    trail = Trail(
-        store,
-        settings.data_dir,
-        level=settings.trail,
-        region=settings.region,
-        bucket=settings.trail_bucket,
-        prefix=settings.trail_prefix,
-    )
-    own = root_credentials(settings.access_key, settings.secret_key)
     app = make_app(
         store,
-        IamKeyStore(directory, [own]),
+        [root_credentials(settings.access_key, settings.secret_key)],
         region=settings.region,
         config=settings.config,
         base_domains=settings.base_domains,
@@ -265,27 +245,15 @@ def _serve_store(
         destinations=delivery.names,
         website_domains=settings.website_domains,
         access_logs=logs,
-        directory=directory,
-        trail=trail,
     )
     if settings.is_ending:
         app.withdraw()
     state = FrontState(settings.config, clock=store.clock, access_log=settings.access_log)
     state.access_logs = logs
-    try:
-        server = FrontServer(
-            app,
-            state,
-            handoff=handoff,
-            on_ready=ready,
-            on_close=on_close,
-            on_drain=app.withdraw,
-            tls=settings.tls,
-        )
-    except TlsError as error:
-        logger.error("cannot serve TLS: %s", error)
-        return EXIT_NOT_STARTED
-    with contextlib.closing(directory), delivery, logs, trail:
+    server = FrontServer(
+        app, state, handoff=handoff, on_ready=ready, on_close=on_close, on_drain=app.withdraw
+    )
+    with delivery, logs:
         server.run([listener] if listener is not None else [])
     if is_poisoned:
         return EXIT_POISONED

@@ -20,7 +20,6 @@ import asyncio
 import logging
 import math
 import socket
-import ssl
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -82,17 +81,12 @@ class FrontProtocol(HeadProtocol):
         super().connection_made(transport)
         if self.client is not None and self.client[0].startswith(_MAPPED):
             self.client = (self.client[0].removeprefix(_MAPPED), self.client[1])
-        secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-        if secured is not None:
-            cipher = secured.cipher()
-            self.tls = (secured.version() or "", "" if cipher is None else cipher[0])
         connection: socket.socket | None = transport.get_extra_info("socket")
         if connection is not None and connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # With no room in the write buffer, "not paused" means "all bytes are with the
         # kernel", which is when the buffer of an object's piece may be used again.
-        # TLS copies what it is given; there, no room at all would pause for good.
-        transport.set_write_buffer_limits(high=1 if self.tls else 0)
+        transport.set_write_buffer_limits(high=0)
         self.deadline_s = self.server_state.now_s + self.limits.idle_timeout_s
         if len(self.connections) > self.limits.max_connections:
             self._refuse(S3Error("SlowDown"))
@@ -113,8 +107,7 @@ class FrontProtocol(HeadProtocol):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         # A client that has sent all it will and waits for the answer gets it.
-        # Not under TLS, where the end of one side is that of both.
-        if self.phase is Phase.ANSWERING and self.active is not None and not self.tls:
+        if self.phase is Phase.ANSWERING and self.active is not None:
             self.active.keep_alive = False
             self.deaf = self.half_closed = True
             return True
@@ -343,8 +336,7 @@ class FrontProtocol(HeadProtocol):
 
     def receive_directly(self, exchange: Exchange) -> None:
         """Read more of a body: into `exchange.target` where that can be, else the usual way."""
-        can_sink = self.body_left and exchange is self.newest and not self.deaf and not self.tls
-        if can_sink and self.sink is None:
+        if self.body_left and exchange is self.newest and not self.deaf and self.sink is None:
             self.sink = BodySink(self)
             self.transport.set_protocol(self.sink)
         self.want_body()

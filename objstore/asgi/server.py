@@ -8,7 +8,6 @@ import functools
 import logging
 import signal
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import FrameType
@@ -20,7 +19,6 @@ from starlette.types import ASGIApp
 from objstore.asgi.app import make_app
 from objstore.asgi.protocol import FrontProtocol
 from objstore.asgi.state import FrontState
-from objstore.asgi.tls import HANDSHAKE_TIMEOUT_S, TlsError, TlsFiles
 from objstore.asgi.workers import DRAIN_SIGNAL, TOLD_TO_STOP
 from objstore.auth.keys import Credentials, KeyStore
 from objstore.config import ServerConfig
@@ -51,30 +49,17 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def url_of(listener: socket.socket, scheme: str = "http") -> str:
+def url_of(listener: socket.socket) -> str:
     """The address that a client on this machine can use for `listener`."""
     host, port = listener.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1"
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class FrontConfig(uvicorn.Config):
-    """uvicorn's settings, with a context of our own for TLS."""
-
-    tls: ssl.SSLContext | None = None
-
-    def load(self) -> None:
-        """What the server is made of."""
-        super().load()
-        self.ssl = self.tls
-
-
-def uvicorn_config(
-    app: ASGIApp, shutdown_grace_s: float, tls: ssl.SSLContext | None = None
-) -> uvicorn.Config:
+def uvicorn_config(app: ASGIApp, shutdown_grace_s: float) -> uvicorn.Config:
     """uvicorn without whatever the S3 front does itself or does not want."""
-    made = FrontConfig(
+    return uvicorn.Config(
         app,
         http=FrontProtocol,
         loop="uvloop",
@@ -89,8 +74,6 @@ def uvicorn_config(
         backlog=BACKLOG,
         timeout_graceful_shutdown=max(1, round(shutdown_grace_s)),
     )
-    made.tls = tls
-    return made
 
 
 class FrontServer(uvicorn.Server):
@@ -99,8 +82,7 @@ class FrontServer(uvicorn.Server):
     `on_ready` is called on the event loop once connections are served.  With
     `handoff`, connections come from there as descriptors besides those of `listeners`.
     `on_drain` is called when the end is near: upon SIGTERM, and `ServerConfig.drain_s`
-    before connections are refused.  `tls` is what connections are secured with, and SIGHUP has
-    its files be read again.
+    before connections are refused.
     """
 
     server_state: FrontState
@@ -114,11 +96,8 @@ class FrontServer(uvicorn.Server):
         on_ready: Callable[[], None] | None = None,
         on_close: Callable[[], None] | None = None,
         on_drain: Callable[[], None] | None = None,
-        tls: TlsFiles | None = None,
     ) -> None:
-        self._tls_files = tls
-        self._tls = None if tls is None else tls.context()
-        super().__init__(uvicorn_config(app, state.limits.shutdown_grace_s, self._tls))
+        super().__init__(uvicorn_config(app, state.limits.shutdown_grace_s))
         self.server_state = state
         self._handoff = handoff
         self._on_ready = on_ready
@@ -202,21 +181,11 @@ class FrontServer(uvicorn.Server):
         before = {number: signal.signal(number, self.handle_exit) for number in STOP_SIGNALS}
         if self._handoff is not None:
             before[DRAIN_SIGNAL] = signal.signal(DRAIN_SIGNAL, self._withdraw)
-        if self._tls is not None:
-            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._reload_tls)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def _reload_tls(self, *_signal: object) -> None:
-        assert self._tls_files is not None
-        assert self._tls is not None
-        try:
-            self._tls_files.load_into(self._tls)
-        except TlsError as error:
-            logger.error("the certificate stays the old one: %s", error)
 
     # Connections that a parent process accepted.
 
@@ -244,10 +213,7 @@ class FrontServer(uvicorn.Server):
             on_close=self._on_close,
         )
         try:
-            timeout_s = None if self._tls is None else HANDSHAKE_TIMEOUT_S
-            await asyncio.get_running_loop().connect_accepted_socket(
-                factory, connection, ssl=self._tls, ssl_handshake_timeout=timeout_s
-            )
+            await asyncio.get_running_loop().connect_accepted_socket(factory, connection)
         except OSError:
             connection.close()
             if self._on_close is not None:

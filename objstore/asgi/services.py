@@ -1,4 +1,4 @@
-"""EC2, EBS, KMS, IAM and STS beside S3: told apart by the service that a request is signed for.
+"""EC2, EBS and KMS beside S3, on one port: told apart by the service that a request is signed for.
 
 A bucket may be called ``snapshots``, so the path alone says nothing: it only tells for
 which requests it is worth a look at the credential scope.
@@ -16,37 +16,20 @@ from starlette.types import Receive, Scope, Send
 from blockdev.clock import Clock
 from objstore.asgi.body import collect
 from objstore.asgi.state import RequestIds
-from objstore.auth.failures import FailureLimiter
 from objstore.auth.keys import KeyStore
-from objstore.auth.service import claimed_access_key, claimed_service
+from objstore.auth.service import claimed_service
 from objstore.aws.http import Call, Face, Reply
 from objstore.aws.regions import Regions
 from objstore.config import ServerConfig
 from objstore.ebs.face import EbsFace
 from objstore.ec2.face import Ec2Face
 from objstore.entropy import Entropy
-from objstore.iam import Directory
-from objstore.iam_api.face import IamFace
-from objstore.iam_api.job import BucketPolicy
-from objstore.iam_api.sts import StsFace
 from objstore.kms.service import LocalKeyService
 from objstore.kms_api.face import KmsFace
 from objstore.s3.errors import S3Error
-from objstore.trail import Call as Recorded
-from objstore.trail import Trail
-from objstore.trail.parameters import parameters_of
 
 SHAPES = frozenset((b"", b"/", b"/snapshots"))
 """What the first ten bytes of a path are where a request may be for a service beside S3."""
-
-
-# What services call a signature that does not hold, and a key that is not there.
-_FAILURES = frozenset(
-    (
-        *("AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch"),
-        *("UnrecognizedClientException", "InvalidSignatureException"),
-    )
-)
 
 
 def make_faces(
@@ -70,21 +53,6 @@ def make_key_face(
     """The face of the key service, by its name in credential scopes."""
     face = KmsFace(service, region, keys, clock, entropy, skew_s=config.clock_skew_s)
     return {b"kms": face}
-
-
-def make_identity_faces(
-    directory: Directory,
-    keys: KeyStore,
-    clock: Clock,
-    config: ServerConfig,
-    bucket_policy: BucketPolicy,
-) -> dict[bytes, Face]:
-    """The faces of IAM and STS, by their names in credential scopes."""
-    skew_s = config.clock_skew_s
-    return {
-        b"iam": IamFace(directory, keys, clock, skew_s=skew_s, bucket_policy=bucket_policy),
-        b"sts": StsFace(directory, keys, clock, skew_s=skew_s),
-    }
 
 
 class BodyPlaces:
@@ -152,15 +120,8 @@ class Services:
         faces: Mapping[bytes, Face],
         request_ids: RequestIds,
         config: ServerConfig,
-        clock: Clock,
-        trail: Trail | None = None,
-        failures: FailureLimiter | None = None,
     ) -> None:
         self._faces = faces
-        self._names = {id(face): name.decode("ascii") for name, face in faces.items()}
-        self._clock = clock
-        self._trail = trail
-        self._failures = failures or FailureLimiter(clock)
         self._request_ids = request_ids
         self._thread_limit = config.region_threads
         self._bodies = BodyPlaces(config.max_region_bodies, config.region_body_grace_s)
@@ -177,11 +138,7 @@ class Services:
         call = Call(
             scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], request_id
         )
-        started_ns = self._clock.monotonic_ns()
-        client = scope.get("client")
-        reply = await self._counted(face, call, receive, client[0] if client else "")
-        if self._trail is not None:
-            self._record(self._trail, face, call, scope, reply, started_ns)
+        reply = await self._reply(face, call, receive)
         headers = [
             *reply.headers,
             (b"x-amzn-requestid", request_id.encode("ascii")),
@@ -190,54 +147,6 @@ class Services:
         ]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})
-
-    async def _counted(self, face: Face, call: Call, receive: Receive, source: str) -> Reply:
-        """Answer, unless who asks keeps failing to be somebody."""
-        limiter = self._failures
-        is_watched, key = not limiter.is_quiet, ""
-        if is_watched:
-            key = claimed_access_key(call.headers, call.raw_query)
-            if limiter.refuses(source, key):
-                return Reply(503, headers=[(b"connection", b"close")])
-        reply = await self._reply(face, call, receive)
-        if call.signer is not None:
-            if is_watched:
-                limiter.succeeded(source, key)
-        elif call.error_code in _FAILURES:
-            limiter.failed(source, key or claimed_access_key(call.headers, call.raw_query))
-        return reply
-
-    def _record(
-        self, trail: Trail, face: Face, call: Call, scope: Scope, reply: Reply, started_ns: int
-    ) -> None:
-        service = self._names[id(face)]
-        is_data = service == "ebs"  # blocks of snapshots
-        if not trail.wants(is_data):
-            return
-        latency_ns = self._clock.monotonic_ns() - started_ns
-        client, signer = scope.get("client"), call.signer
-        trail.take(
-            Recorded(
-                service=service,
-                name=call.action or f"{call.method}Request",
-                time_ns=self._clock.now_ns() - latency_ns,
-                latency_ns=latency_ns,
-                request_id=call.request_id,
-                source_ip=client[0] if client else "",
-                user_agent=call.header(b"user-agent") or "",
-                region="" if signer is None else signer.region,
-                status=reply.status,
-                identity=None if signer is None else signer.identity,
-                access_key="" if signer is None else signer.access_key,
-                error_code=call.error_code,
-                error_message=call.error_message,
-                parameters=parameters_of(service, call),
-                is_data=is_data,
-                sent_bytes=len(reply.body),
-                received_bytes=len(call.body),
-                host=call.header(b"host") or "",
-            )
-        )
 
     async def _reply(self, face: Face, call: Call, receive: Receive) -> Reply:
         names = dict(reversed(call.headers))

@@ -109,7 +109,6 @@ class Supervisor:
         count: number of workers.
         grace_s: how long workers take at most to finish what runs.
         drain_s: how long connections are still accepted after SIGTERM.
-        passes_hangup: whether SIGHUP is for the workers, rather than the end.
         on_ready: called once when all workers serve for the first time.
     """
 
@@ -123,7 +122,6 @@ class Supervisor:
         grace_s: float,
         on_ready: Callable[[], None],
         drain_s: float = 0.0,
-        passes_hangup: bool = False,
     ) -> None:
         self._listener = listener
         self._run_worker = run_worker
@@ -131,7 +129,6 @@ class Supervisor:
         self._grace_ns = int(grace_s * 1e9)
         self._drain_ns = int(drain_s * 1e9)
         self._drained_ns: int | None = None
-        self._passes_hangup = passes_hangup
         self._on_ready = on_ready
         self._tally = Tally(count)
         self._workers: list[Worker | None] = [None] * count
@@ -157,8 +154,6 @@ class Supervisor:
         for number in _STOP_SIGNALS:
             signal.signal(number, self._on_stop_signal)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake the selector
-        if self._passes_hangup:
-            signal.signal(signal.SIGHUP, self._on_hangup)
         try:
             self._restart_ns[0] = 0  # the first alone: it may have a store to create or recover
             while not self._stop_signals and not self._failed:
@@ -171,12 +166,6 @@ class Supervisor:
     def _on_stop_signal(self, number: int, frame: object) -> None:
         self._stop_signals += 1
         self._is_interrupted = self._is_interrupted or number == signal.SIGINT
-
-    def _on_hangup(self, number: int, frame: object) -> None:
-        """The workers read their certificates again."""
-        for worker in self._living():
-            if worker.ready:  # before that the signal would end it; and it has read them just now
-                self._signal(worker, signal.SIGHUP)
 
     def _step(self) -> None:
         self._start_due()
@@ -261,7 +250,7 @@ class Supervisor:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (*_STOP_SIGNALS, signal.SIGCHLD, signal.SIGHUP):
+            for number in (*_STOP_SIGNALS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
             self._selector.close()

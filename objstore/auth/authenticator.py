@@ -57,7 +57,6 @@ class AuthResult:
     `payload`: how the body is framed and protected.  `content_sha256`: what was signed for
     it, from x-amz-content-sha256; hex digits where `payload` is `PayloadKind.SHA256`.
     `access_key`: empty for an anonymous request.
-    `signed_at_s`: when it was signed, seconds since the epoch; None where nobody did.
     `chunk_signing`: what `ChunkedDecoder` checks signed chunks with, once; else None.
     """
 
@@ -67,7 +66,6 @@ class AuthResult:
     access_key: str = ""
     chunk_signing: ChunkSigning | None = None
     presigned: bool = False
-    signed_at_s: int | None = None
 
     @property
     def is_anonymous(self) -> bool:
@@ -148,7 +146,7 @@ class Authenticator:
         """
         claim = parse_form(fields)
         if claim is None:
-            return nobody()
+            return AuthResult(ANONYMOUS, PayloadKind.UNSIGNED, UNSIGNED)
         try:
             claim.scope.check(self._region, self._service, claim.timestamp)
         except ScopeError as error:
@@ -196,14 +194,7 @@ class Authenticator:
         chain = None
         if payload.chunk_signed:
             chain = ChunkSigning(signing_key, timestamp, scope.text, signature)
-        return AuthResult(
-            credentials.identity,
-            payload,
-            content_sha256,
-            scope.access_key,
-            chain,
-            signed_at_s=signed_at_s,
-        )
+        return AuthResult(credentials.identity, payload, content_sha256, scope.access_key, chain)
 
     def _by_query(
         self,
@@ -239,13 +230,7 @@ class Authenticator:
         if payload.chunk_signed:
             chain = ChunkSigning(signing_key, claim.timestamp, scope.text, claim.signature)
         return AuthResult(
-            credentials.identity,
-            payload,
-            content_sha256,
-            scope.access_key,
-            chain,
-            presigned=True,
-            signed_at_s=claim.signed_at_s,
+            credentials.identity, payload, content_sha256, scope.access_key, chain, presigned=True
         )
 
     def _key_for(self, scope: Scope) -> tuple[Credentials, SigningKey]:
@@ -254,11 +239,6 @@ class Authenticator:
             raise InvalidAccessKeyIdError(scope.access_key)
         # The secret is part of the cache's key: a new one takes effect at once.
         return credentials, self._signing_key(credentials.secret_key, scope.text)
-
-
-def nobody() -> AuthResult:
-    """What is known of a request or a form that nobody signed."""
-    return AuthResult(ANONYMOUS, PayloadKind.UNSIGNED, UNSIGNED)
 
 
 def _anonymous(fields: dict[bytes, bytes]) -> AuthResult:

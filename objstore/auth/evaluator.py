@@ -10,7 +10,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -30,7 +30,7 @@ class Who(Enum):
     NOBODY = "nobody"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Policies:
     """All that have a say.
 
@@ -38,8 +38,6 @@ class Policies:
         where it has none.  `boundary`, `session`: at most what these allow; None for no bound.
     `is_root`: whether the requester is the root of its own account, whom none of its account's
         policies bind.
-    `session_names`: of a role's session, its own names: what the bucket allows these neither
-        boundary nor session policy limits; what it allows the role, both do.
     """
 
     identity: Sequence[Policy] = ()
@@ -47,7 +45,6 @@ class Policies:
     boundary: Policy | None = None
     session: Policy | None = None
     is_root: bool = False
-    session_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +70,6 @@ def decide(request: Request, who: Who, policies: Policies) -> Decision:
         return denied
     if who is Who.ROOT:
         return Decision(True, "root")
-    if who is Who.STRANGER:  # whose account may be meant as well
-        request = replace(request, principals=request.principals | request.account_names)
     by_resource = _allowance(request, "resource", policies.resource)
     if who is Who.NOBODY:
         return by_resource or NOTHING_ALLOWS
@@ -85,32 +80,18 @@ def decide(request: Request, who: Who, policies: Policies) -> Decision:
         return by_resource
     if by_identity.is_allowed or by_resource is None:
         return by_identity
-    return _bound_by_resource(request, policies, by_resource)
-
-
-def _bound_by_resource(request: Request, policies: Policies, found: Decision) -> Decision:
-    """What the bucket allows a member needs no policy of theirs, but what bounds a session does."""
-    named = None if found.statement is None else found.statement.principals
-    if named is not None and not named.isdisjoint(policies.session_names):
-        return found
-    if policies.session_names:
-        bound = _bound(request, "boundary", policies.boundary)
-        if bound is not None:
-            return bound
-    return _bound(request, "session", policies.session) or found
+    # What the bucket allows a member needs no policy of theirs, but what bounds a session does.
+    return _bound(request, "session", policies.session) or by_resource
 
 
 def _denial(request: Request, policies: Policies) -> Decision | None:
-    for policy in policies.identity:
-        statement = policy.find(DENY, request)
-        if statement is not None:
-            return Decision(False, "identity", statement)
-    for source, other in (
+    for source, policy in (
+        *(("identity", policy) for policy in policies.identity),
         ("resource", policies.resource),
         ("boundary", policies.boundary),
         ("session", policies.session),
     ):
-        statement = None if other is None else other.find(DENY, request)
+        statement = None if policy is None else policy.find(DENY, request)
         if statement is not None:
             return Decision(False, source, statement)
     return None

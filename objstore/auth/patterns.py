@@ -46,11 +46,6 @@ def _tokens(pattern: str) -> tuple[_Token, ...]:
     return tuple(found)
 
 
-def variables(pattern: str) -> frozenset[str]:
-    """The condition keys, in lower case, that variables in a text stand for."""
-    return frozenset(name for kind, name, _ in _tokens(pattern) if kind == "$")
-
-
 class Glob:
     """A text in which ``*`` stands for any others, ``?`` for one, and variables for values.
 
@@ -65,7 +60,7 @@ class Glob:
     `text` is the pattern as it was given.
     """
 
-    __slots__ = ("_flags", "_matcher", "_prefix", "_tokens", "text")
+    __slots__ = ("_flags", "_matcher", "_tokens", "text")
 
     def __init__(
         self,
@@ -83,10 +78,6 @@ class Glob:
         self._tokens = tuple(tokens)
         self._flags = re.DOTALL | (re.IGNORECASE if ignores_case else 0)
         self._matcher: _Matcher | None = None
-        # Most resources are a text and a star, and are compared as that.
-        self._prefix: str | None = None
-        if not ignores_case and [token[0] for token in tokens] in (["=", "*"], ["*"]):
-            self._prefix = tokens[0][1] if len(tokens) == 2 else ""
         if not any(kind == "$" for kind, _, _ in tokens):
             self._matcher = _Matcher(self._tokens, self._flags)
 
@@ -100,8 +91,6 @@ class Glob:
 
         A variable that the context has no single value for makes a pattern match nothing.
         """
-        if self._prefix is not None:
-            return text.startswith(self._prefix)
         matcher = self._matcher
         if matcher is None:
             filled: list[_Token] = []

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final, cast
 
 from objstore.auth.conditions import Condition, ConditionError, parse_conditions
-from objstore.auth.patterns import Context, Glob, variables
+from objstore.auth.patterns import Context, Glob
 from objstore.auth.vocabulary import (
     ACTIONS,
     BUCKET_ACTIONS,
@@ -40,29 +40,24 @@ _STATEMENT_FIELDS: Final = frozenset(
 )
 _ACTION: Final = re.compile(r"\*|[a-z0-9-]+:[a-z0-9*?]+", re.IGNORECASE)
 _ARN: Final = "arn:aws:s3:::"
-_MOST_ACTIONS: Final = 1000
 
 
 class PolicyError(Exception):
     """A policy that is none; the text says why in S3's words."""
 
 
-# Not frozen, here and in the evaluator: that would triple the cost of making one.
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """What is to be decided.
 
     `action`: such as ``s3:GetObject``.  `resource`: an ARN.  `principals`: every name that
     a policy may call the requester by, as ``AWS:arn:...``; empty for nobody in particular.
-    `account_names`: likewise of the requester's account: a denial to it is one to the
-    requester; an allowance leaves it to the account, whose own policies have to allow it.
     """
 
     action: str
     resource: str
     principals: frozenset[str] = frozenset()
     context: Context = field(default_factory=dict)
-    account_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,89 +80,39 @@ class Statement:
 
     def applies(self, request: Request) -> bool:
         """Whether what it says is said of a request."""
-        return self.is_of(request.action) and self.meets(request)
-
-    def is_of(self, action: str) -> bool:
-        """Whether it speaks of an action; of those no variable can be a part."""
-        return _any(self.actions, action, {}) != self.excludes_actions
-
-    def meets(self, request: Request) -> bool:
-        """Whether a request meets all of it but the action."""
         context = request.context
         return (
-            _any(self.resources, request.resource, context) != self.excludes_resources
+            _any(self.actions, request.action, context) != self.excludes_actions
+            and _any(self.resources, request.resource, context) != self.excludes_resources
             and self._is_about(request)
             and all(condition.holds(context) for condition in self.conditions)
         )
 
-    def unmet(self, request: Request) -> str:
-        """The first thing of it that a request does not meet; "" where it applies."""
-        context = request.context
-        if not self.is_of(request.action):
-            return "the action"
-        if _any(self.resources, request.resource, context) == self.excludes_resources:
-            return "the resource"
-        if not self._is_about(request):
-            return "the principal"
-        for condition in self.conditions:
-            if not condition.holds(context):
-                return f"the condition {condition.key}"
-        return ""
-
     def _is_about(self, request: Request) -> bool:
         if self.principals is None:
             return True
-        named = self.principals
-        is_named = EVERYBODY in named or not named.isdisjoint(request.principals)
-        if not is_named and self.effect == DENY:
-            is_named = not named.isdisjoint(request.account_names)
+        is_named = EVERYBODY in self.principals or not self.principals.isdisjoint(
+            request.principals
+        )
         return is_named != self.excludes_principals
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a document says, in its order.
-
-    `keys`: condition keys, in lower case, that it asks for: what else is known of a request
-        makes no difference to it.
-    `name`: what whoever it belongs to calls it, for people.
-    """
+    """What a document says, in its order."""
 
     statements: tuple[Statement, ...] = ()
-    keys: frozenset[str] = frozenset()
-    name: str = ""
-    # Of an effect and an action, the statements about both: actions are few, and asked for often.
-    _about: dict[tuple[str, str], tuple[Statement, ...]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
 
     def find(self, effect: str, request: Request) -> Statement | None:
         """The first statement of an effect that applies."""
-        about = self._about.get((effect, request.action))
-        if about is None:
-            about = self._of(effect, request.action)
-        for statement in about:
-            if statement.meets(request):
+        for statement in self.statements:
+            if statement.effect == effect and statement.applies(request):
                 return statement
         return None
 
-    def _of(self, effect: str, action: str) -> tuple[Statement, ...]:
-        found = tuple(
-            statement
-            for statement in self.statements
-            if statement.effect == effect and statement.is_of(action)
-        )
-        if len(self._about) >= _MOST_ACTIONS:  # somebody makes them up
-            self._about.clear()
-        self._about[effect, action] = found
-        return found
-
 
 def _any(patterns: tuple[Glob, ...], text: str, context: Context) -> bool:
-    for pattern in patterns:  # noqa: SIM110 - half the time of `any`
-        if pattern.matches(text, context):
-            return True
-    return False
+    return any(pattern.matches(text, context) for pattern in patterns)
 
 
 def arn(bucket: str, key: str = "") -> str:
@@ -198,18 +143,7 @@ def parse_identity_policy(document: bytes) -> Policy:
     return _parse(document, has_principals=False)[1]
 
 
-def parse_trust_policy(document: bytes) -> Policy:
-    """The policy of a role that says who may assume it; it has no resources.
-
-    Raises:
-        PolicyError: it is none.
-    """
-    return _parse(document, has_principals=True, is_trust=True)[1]
-
-
-def _parse(
-    document: bytes, *, has_principals: bool, is_trust: bool = False
-) -> tuple[list[dict[str, Any]], Policy]:
+def _parse(document: bytes, *, has_principals: bool) -> tuple[list[dict[str, Any]], Policy]:
     """The statements as they stand, and as a policy."""
     if len(document) > MAX_POLICY_BYTES:
         raise PolicyError(f"Policies must not be larger than {MAX_POLICY_BYTES} bytes")
@@ -221,36 +155,12 @@ def _parse(
     if not isinstance(tree.get("Id", ""), str):
         raise PolicyError("Invalid policy syntax.")
     found = list(_statements(tree))
-    for each in found if is_trust else ():
-        if "Resource" in each or "NotResource" in each:
-            raise PolicyError("Has prohibited field Resource")
-        each["Resource"] = "*"  # the role itself
     names = [each["Sid"] for each in found if "Sid" in each]
     if any(not isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise PolicyError("Statement IDs (SID) in a single policy must be unique.")
     has_variables = version == _WITH_VARIABLES
-    statements = tuple(_statement(each, has_principals, has_variables) for each in found)
-    return found, Policy(
-        statements, _keys(found, statements) if has_variables else _asked(statements)
-    )
-
-
-def _keys(trees: list[dict[str, Any]], statements: tuple[Statement, ...]) -> frozenset[str]:
-    """What conditions ask for, and variables, wherever they stand."""
-    texts = [text for tree in trees for text in _texts(tree, "Resource", "NotResource")[0]]
-    texts += [
-        value
-        for statement in statements
-        for condition in statement.conditions
-        for value in condition.values
-    ]
-    return _asked(statements).union(*(variables(text) for text in texts))
-
-
-def _asked(statements: tuple[Statement, ...]) -> frozenset[str]:
-    return frozenset(
-        condition.key for statement in statements for condition in statement.conditions
-    )
+    policy = Policy(tuple(_statement(each, has_principals, has_variables) for each in found))
+    return found, policy
 
 
 def _tree(document: bytes) -> dict[str, Any]:

@@ -55,11 +55,10 @@ _QUERY_MARK = b"X-Amz-Credential="
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who signed a request, with which access key, and for which region."""
+    """Who signed a request, and for which region."""
 
     identity: Identity
     region: str
-    access_key: str = ""
 
 
 def claimed_service(headers: Headers, raw_query: bytes) -> bytes:
@@ -75,17 +74,6 @@ def claimed_service(headers: Headers, raw_query: bytes) -> bytes:
             parts = value.rsplit(b"/", 2)
             return parts[1] if len(parts) == 3 and parts[2] == TERMINATOR else b""
     return b""
-
-
-def claimed_access_key(headers: Headers, raw_query: bytes) -> str:
-    """The access key that a request says it is signed with, "" for none; nothing is checked."""
-    credential = b""
-    for name, value in headers:
-        if name == b"authorization":
-            credential = value.partition(b"Credential=")[2]
-    if not credential and _QUERY_MARK in raw_query:
-        credential = dict(decode_query(raw_query)).get(b"X-Amz-Credential", b"")
-    return credential.partition(b"/")[0][:128].decode("latin-1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +142,7 @@ class ServiceAuthenticator:
             text = string_to_sign(claim.timestamp, claim.scope.text, canonical)
             if hmac.compare_digest(signing_key.sign(text), claim.signature):
                 self._check_token(credentials, claim.token)
-                region = claim.scope.region.decode("latin-1")
-                return Signer(credentials.identity, region, claim.scope.access_key)
+                return Signer(credentials.identity, claim.scope.region.decode("latin-1"))
         raise SignatureDoesNotMatchError(claim.scope.access_key, claim.signature, text, canonical)
 
     def _claim(self, fields: dict[bytes, bytes], pairs: list[tuple[bytes, bytes]]) -> _Claim:

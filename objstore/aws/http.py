@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -18,11 +18,6 @@ class Call:
     headers: Headers
     request_id: str
     body: bytes = b""
-    # What the face found out, for the record of calls; `signer` is an `auth.service.Signer`.
-    action: str = ""
-    signer: Any = None
-    error_code: str = ""
-    error_message: str = ""
 
     def header(self, name: bytes) -> str | None:
         """The first value of a header, by lower-case name; bytes that are no UTF-8 as Latin-1."""

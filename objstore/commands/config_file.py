@@ -31,12 +31,6 @@ OPTIONS: Final[Mapping[str, type]] = {
     "credits": int,
     "snapshot_bucket": str,
     "root_key_file": str,
-    "accounts": str,
-    "tls_cert": str,
-    "tls_key": str,
-    "trail": str,
-    "trail_bucket": str,
-    "trail_prefix": str,
     "event_destination": list,
 }
 """Every option of the command but the file itself, and what TOML calls its type."""

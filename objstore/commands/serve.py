@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import shlex
@@ -13,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blockdev.clock import SystemClock
-from objstore.asgi.tls import TlsError, TlsFiles
 from objstore.commands.config_file import add_config_option
 from objstore.commands.credentials import (
     ACCESS_KEY_VARIABLE,
@@ -28,17 +25,12 @@ from objstore.commands.serve_options import TOKEN_PREFIX, add_options
 from objstore.config import ServerConfig
 from objstore.engine.notifications import BRIDGE
 from objstore.entropy import SystemEntropy
-from objstore.errors import StoreError
 from objstore.events.destinations import (
     Destination,
     DestinationError,
     check_destinations,
     parse_destination,
 )
-from objstore.iam import Directory, declared
-from objstore.iam.declared import DeclarationError
-from objstore.iam.errors import IamError
-from objstore.kms.service import FOLDER_NAME, LocalKeyService
 from objstore.volumes.device_spec import OwnFile
 from objstore.volumes.placement import (
     Placement,
@@ -81,10 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop; the exit status."""
     from objstore.asgi.server import bind
 
-    if (arguments.tls_cert is None) != (arguments.tls_key is None):
-        return _fail("--tls-cert and --tls-key go together")
     _log_to_stderr(arguments.access_log)
-    os.umask(0o077)  # whatever part makes a file: it is for nobody else
     data_dir = Path(arguments.data_dir)
     try:
         placement = _placement(arguments, data_dir)
@@ -174,20 +163,10 @@ def _serve(
         credits=arguments.credits,
         snapshot_bucket=arguments.snapshot_bucket,
         root_key_file=root_key_path(arguments.root_key_file, os.environ),
-        tls=_tls(arguments),
-        trail=arguments.trail,
-        trail_bucket=arguments.trail_bucket,
-        trail_prefix=arguments.trail_prefix,
         destinations=destinations,
         tokens=_tokens(destinations, os.environ),
     )
-    try:
-        if settings.tls is not None:
-            settings.tls.context()  # what is wrong with it is told before anything else
-        _declare(arguments, settings)
-    except (DeclarationError, StoreError, IamError, TlsError) as error:
-        return _fail(str(error))
-    url = url_of(listener, "http" if settings.tls is None else "https")
+    url = url_of(listener)
     is_announced = False
 
     def on_ready() -> None:
@@ -201,25 +180,6 @@ def _serve(
         if keys.is_new and not is_announced:
             # The next start finds them kept and shows them no more.
             _print(_key_lines(keys))
-
-
-def _tls(arguments: argparse.Namespace) -> TlsFiles | None:
-    if arguments.tls_cert is None:
-        return None
-    return TlsFiles(arguments.tls_cert, arguments.tls_key)
-
-
-def _declare(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Bring identities to what a file says, if one is given."""
-    if arguments.accounts is None:
-        return
-    wanted = declared.load(arguments.accounts)
-    clock, entropy = SystemClock(), SystemEntropy()
-    keys = LocalKeyService(settings.data_dir / FOLDER_NAME, clock, entropy, settings.root_key_file)
-    with contextlib.closing(keys):
-        directory = Directory(settings.data_dir, clock, entropy, keys)
-        with contextlib.closing(directory):
-            declared.apply(directory, wanted)
 
 
 def _domains(arguments: argparse.Namespace) -> Sequence[str]:

@@ -10,7 +10,6 @@ from objstore.commands.keys import ROOT_KEY_VARIABLE
 from objstore.config import ACCESS_LOG_INTERVAL_S, ServerConfig
 from objstore.events.destinations import FORMS as FORMS_OF_DESTINATIONS
 from objstore.events.destinations import Destination, DestinationError, parse_destination
-from objstore.trail.record import LEVELS, MANAGEMENT
 from objstore.volumes.device_spec import FORMS
 
 TOKEN_PREFIX = "OBJSTORE_EVENT_TOKEN_"
@@ -111,44 +110,13 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_services(parser: argparse.ArgumentParser) -> None:
-    """Keys, accounts and events."""
+    """Keys and events."""
     parser.add_argument(
         "--root-key-file",
         type=Path,
         metavar="PATH",
         help="the root key of encryption, such as a mounted secret "
         f"(${ROOT_KEY_VARIABLE}, else DATA_DIR/kms/root.key)",
-    )
-    parser.add_argument(
-        "--tls-cert",
-        type=Path,
-        metavar="FILE",
-        help="serve HTTPS with this certificate, its chain after it (PEM); SIGHUP reads it again",
-    )
-    parser.add_argument(
-        "--tls-key", type=Path, metavar="FILE", help="the private key of --tls-cert (PEM)"
-    )
-    parser.add_argument(
-        "--trail",
-        choices=LEVELS,
-        default=MANAGEMENT,
-        help="what the record of calls keeps in DATA_DIR/trail: all, off, or what concerns "
-        f"settings and identities ({MANAGEMENT})",
-    )
-    parser.add_argument(
-        "--trail-bucket",
-        default="",
-        metavar="BUCKET",
-        help="a bucket that the record is delivered to as well, every five minutes",
-    )
-    parser.add_argument(
-        "--trail-prefix", default="", metavar="PREFIX", help="of the keys in --trail-bucket"
-    )
-    parser.add_argument(
-        "--accounts",
-        type=Path,
-        metavar="FILE",
-        help="TOML that declares accounts, users, groups and policies; made or changed at start",
     )
     parser.add_argument(
         "--event-destination",

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING
 
 from blockdev import DeviceError
 from objstore.errors import StoreError
-from objstore.iam.database import Database
-from objstore.iam.errors import DirectoryError
 from objstore.volumes.device_spec import DeviceSpec
 from objstore.volumes.placement import (
     Placement,
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 
 CLEAN, FOUND = 0, 1
 
-_FAILURES = (StoreError, DeviceError, PlacementError, DirectoryError, OSError)
+_FAILURES = (StoreError, DeviceError, PlacementError, OSError)
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -70,8 +68,7 @@ def _add_device_option(parser: argparse.ArgumentParser, why: str) -> None:
 def run_check(arguments: argparse.Namespace) -> int:
     """`objstore check DIR`; the exit status."""
     try:
-        problems: list[object] = list(_check(arguments.directory, parse_option(arguments.device)))
-        problems += Database(arguments.directory).check()
+        problems = _check(arguments.directory, parse_option(arguments.device))
     except _FAILURES as error:
         return _fail("check", arguments.directory, error)
     for problem in problems:

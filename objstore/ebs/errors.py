@@ -90,7 +90,6 @@ def _of_auth(error: AuthError) -> ServiceError:
 def to_reply(call: Call, error: Exception) -> Reply:
     """The answer for an error; errors of the server's own are logged with the request id."""
     mapped = from_exception(error)
-    call.error_code, call.error_message = mapped.code, mapped.message
     status = STATUSES[mapped.code]
     if status == 500:
         known = isinstance(error, ServiceError)

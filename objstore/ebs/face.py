@@ -7,7 +7,6 @@ from typing import Final
 from blockdev.clock import Clock
 from blockdev.model import ServiceError
 from objstore.auth.keys import KeyStore
-from objstore.auth.permission import may_in_main
 from objstore.auth.service import ServiceAuthenticator
 from objstore.aws.http import Call, Reply
 from objstore.aws.regions import Regions
@@ -59,8 +58,7 @@ class EbsFace:
 
     def _answer(self, call: Call) -> Reply:
         operation: Operation | None = find(call.method, call.raw_path)
-        call.action = "" if operation is None else operation.name
-        signer = call.signer = self._authenticator.authenticate(
+        signer = self._authenticator.authenticate(
             call.method,
             call.raw_path,
             call.raw_query,
@@ -70,24 +68,9 @@ class EbsFace:
         )
         if operation is None:
             raise _unknown(call)
-        resource = _resource(call, signer.region)
-        if not may_in_main(signer.identity, f"ebs:{operation.name}", resource):
-            raise ServiceError(
-                "AccessDeniedException",
-                f"User: {signer.identity.arn} is not authorized to perform: "
-                f"ebs:{operation.name} on resource: {resource}",
-                reason="UNAUTHORIZED_ACCOUNT",
-            )
         request = EbsRequest.of(call)
         opened = self._regions.get(signer.region)
         return operation.handler(Job(opened.region, opened.sealer, request))
-
-
-def _resource(call: Call, region: str) -> str:
-    """The snapshot in question, where the path names one."""
-    parts = call.raw_path.decode("latin-1").split("/")
-    name = next((part for part in parts if part.startswith("snap-")), "*")
-    return f"arn:aws:ec2:{region}::snapshot/{name}"
 
 
 def _unknown(call: Call) -> ServiceError:

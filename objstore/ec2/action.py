@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from objstore.aws.regions import Regions
 from objstore.aws.tokens import Sealer
-from objstore.aws.xml import Tree
 from objstore.ec2.parameters import Kind, Parameters, Struct
+from objstore.ec2.xml import Tree
 
 if TYPE_CHECKING:
     from blockdev.service import Region

@@ -15,7 +15,7 @@ from objstore.auth import errors as auth
 from objstore.auth.errors import AuthError
 from objstore.aws.http import Call, Reply
 from objstore.aws.regions import UnknownRegionError
-from objstore.aws.xml import DECLARATION, escape
+from objstore.ec2.xml import DECLARATION, escape
 
 logger = logging.getLogger("objstore.ec2")
 
@@ -86,7 +86,6 @@ def from_exception(error: Exception) -> ServiceError:
 def to_reply(call: Call, error: Exception) -> Reply:
     """The answer for an error; errors of the server's own are logged with the request id."""
     mapped = from_exception(error)
-    call.error_code, call.error_message = mapped.code, mapped.message
     status = STATUSES.get(mapped.code, 400)
     if status in (500, 503):
         known = isinstance(error, ServiceError)

@@ -9,14 +9,13 @@ from typing import Final
 
 from blockdev.clock import Clock
 from objstore.auth.keys import KeyStore
-from objstore.auth.permission import may_in_main
 from objstore.auth.service import ServiceAuthenticator
 from objstore.aws.http import Call, Reply
-from objstore.aws.query import Node, parse
 from objstore.aws.regions import Regions
 from objstore.ec2.action import Action, Job
 from objstore.ec2.errors import Ec2Error, to_reply, unsupported
 from objstore.ec2.parameters import Parameters, decode
+from objstore.ec2.query import Node, parse
 from objstore.ec2.table import ACTIONS
 from objstore.ec2.xml import render
 
@@ -65,17 +64,11 @@ class Ec2Face:
             return to_reply(call, error)
 
     def _answer(self, call: Call) -> Reply:
-        signer = call.signer = self._authenticator.authenticate(
+        signer = self._authenticator.authenticate(
             call.method, call.raw_path, call.raw_query, call.headers, call.body
         )
         node = parse(_encoded(call))
-        named = node.get("Action")
-        call.action = named if isinstance(named, str) else ""
         row = find_action(node)
-        if not may_in_main(signer.identity, f"ec2:{row.name}"):
-            raise Ec2Error(
-                "UnauthorizedOperation", "You are not authorized to perform this operation."
-            )
         parameters = decode(node, row.table)
         _refuse_dry_run(parameters)
         opened = self._regions.get(signer.region)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, TypeAlias, TypeVar
 
-from objstore.aws.xml import text_of
 from objstore.ec2.errors import Ec2Error, missing
 from objstore.ec2.parameters import STRING, Kind, ListOf, Parameters, Struct
+from objstore.ec2.xml import text_of
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from objstore.aws.query import Node
 from objstore.ec2.errors import Ec2Error, invalid_value, missing, unsupported
+from objstore.ec2.query import Node
 
 _INTEGERS: Final = range(-(2**31), 2**31)
 _MAX_DIGITS: Final = 20

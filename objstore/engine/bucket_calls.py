@@ -117,15 +117,6 @@ class BucketCalls(Calls):
         """
         return settings.get(self._open_core(), bucket, name)
 
-    def bucket_settings(self, bucket: str) -> tuple[str, Mapping[str, bytes]]:
-        """The owner of a bucket, and all its settings by name, as they are at one moment.
-
-        Raises:
-            NoSuchBucketError: there is none of that name.
-        """
-        body = settings.read(self._open_core(), bucket)
-        return body.owner, body.settings
-
     def set_bucket_setting(
         self,
         bucket: str,

@@ -86,7 +86,6 @@ def _of_auth(error: AuthError) -> KmsError:
 def to_reply(call: Call, error: Exception) -> Reply:
     """The answer for an error; errors of the server's own are logged with the request id."""
     mapped = from_exception(error)
-    call.error_code, call.error_message = mapped.code, mapped.message
     status = STATUSES.get(mapped.code, 400)
     if status >= 500:
         known = isinstance(error, store.StoreError)

@@ -7,12 +7,10 @@ from typing import Final
 
 from blockdev.clock import Clock
 from objstore.auth.keys import KeyStore
-from objstore.auth.permission import may_in_main
 from objstore.auth.service import ServiceAuthenticator
 from objstore.aws.http import Call, Reply
 from objstore.config import MAX_KMS_BODY_BYTES
 from objstore.entropy import Entropy
-from objstore.errors import KeyNotFoundError
 from objstore.kms.service import LocalKeyService
 from objstore.kms_api.errors import CONTENT_TYPE, KmsError, to_reply
 from objstore.kms_api.operation import Job, Operation
@@ -65,7 +63,7 @@ class KmsFace:
             return to_reply(call, error)
 
     def _answer(self, call: Call) -> Reply:
-        signer = call.signer = self._authenticator.authenticate(
+        signer = self._authenticator.authenticate(
             call.method, call.raw_path, call.raw_query, call.headers, call.body
         )
         if signer.region != self._region:
@@ -74,28 +72,9 @@ class KmsFace:
                 f"Credential should be scoped to a valid region, not {signer.region!r}.",
             )
         operation = _operation(call)
-        call.action = operation.name
-        members = Members.of(call.body)
-        resource = self._resource(members)
-        if not may_in_main(signer.identity, f"kms:{operation.name}", resource):
-            raise KmsError(
-                "AccessDeniedException",
-                f"User: {signer.identity.arn} is not authorized to perform: kms:{operation.name} "
-                f"on resource: {resource}",
-            )
-        document = operation.answer(Job(self._service, self._entropy, members))
+        document = operation.answer(Job(self._service, self._entropy, Members.of(call.body)))
         body = b"" if document is None else json.dumps(document).encode()
         return Reply(200, body, [(b"content-type", CONTENT_TYPE)])
-
-    def _resource(self, members: Members) -> str:
-        """The key in question, by its ARN where it is there."""
-        name = members.named("KeyId") or members.named("TargetKeyId")
-        if not name:
-            return "*"
-        try:
-            return self._service.resolve(name)
-        except KeyNotFoundError:
-            return name if name.startswith("arn:") else f"key/{name}"
 
 
 def _operation(call: Call) -> Operation:

@@ -47,11 +47,6 @@ class Members:
         """Whether a member is there; null is not."""
         return self._document.get(name) is not None
 
-    def named(self, name: str) -> str:
-        """A text without any check; "" where there is none."""
-        value = self._document.get(name)
-        return value if isinstance(value, str) else ""
-
     def refuse(self, name: str) -> None:
         """Refuse a member that asks for what is not offered; an empty one asks for nothing.
 

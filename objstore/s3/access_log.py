@@ -116,7 +116,7 @@ def note_answer(
         ended_ns: when the last byte had gone, by the clock of `Note`.
     """
     note, logs = request.note, ctx.access_logs
-    if note is None or logs is None or not logs.is_active or not request.bucket:
+    if note is None or logs is None or not request.bucket:
         return
     mine = Outcome(
         operation_name(request.operation, request),
@@ -173,5 +173,4 @@ def _entry(
         signature="SigV4" if is_signed else "",
         authentication=kind if is_signed else "",
         host=request.header(b"host") or "",
-        tls=request.tls,
     )

@@ -28,8 +28,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from blockdev.clock import Clock
-from objstore.auth.failures import FailureLimiter
-from objstore.auth.keys import MAIN_ACCOUNT
 from objstore.cause import Cause
 from objstore.config import MAX_PUT_BYTES, ServerConfig
 from objstore.model import (
@@ -47,7 +45,6 @@ if TYPE_CHECKING:
     from objstore.s3.digests import BodyDigests
     from objstore.s3.operation import Operation
     from objstore.s3.store import BodyReader, Store
-    from objstore.trail import Trail
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -68,8 +65,6 @@ class Request:
     client_host: str = ""
     request_id: str = ""
     body_length: int | None = None
-    # Version and cipher suite, such as ("TLSv1.3", "TLS_AES_256_GCM_SHA384"); empty without TLS.
-    tls: tuple[str, ...] = ()
 
     operation: Operation | None = None
     bucket: str = ""
@@ -82,8 +77,6 @@ class Request:
     note: Note | None = None
     # What objstore.auth found: identity and kind of payload.
     auth: AuthResult | None = None
-    # Whose the bucket is, once `authorization.admit` has looked; "" for the main account's.
-    bucket_owner: str = ""
     # A header given twice keeps its first value here; `headers` has both.
     header_map: dict[bytes, bytes] = field(init=False, repr=False)
 
@@ -209,9 +202,6 @@ class Context:
     `website_domains`: likewise, hosts below which a label names the bucket of a website.
     `destinations`: of events, ``name:kind`` each, that this server delivers to.
     `access_logs`: what delivers those of buckets; None where nothing does.
-    `trail`: likewise of the record of calls.
-    `failures`: counts failed authentication.
-    `account_of`: the number of an account by its canonical id, "" where there is no such one.
     """
 
     store: Store
@@ -224,12 +214,6 @@ class Context:
     destinations: frozenset[str] = frozenset()
     website_domains: tuple[str, ...] = ()
     access_logs: AccessLogs | None = None
-    trail: Trail | None = None
-    failures: FailureLimiter = field(init=False)
-    account_of: Callable[[str], str] = lambda canonical_id: MAIN_ACCOUNT
-
-    def __post_init__(self) -> None:
-        self.failures = FailureLimiter(self.clock)
 
     def common_headers(self, request: Request) -> Headers:
         """Headers of every response; the carrier adds Date and Connection."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from objstore.cause import asked_by
+from objstore.s3 import public_access
 from objstore.s3.authentication import authenticate, check_owner
-from objstore.s3.authorization import admit
 from objstore.s3.cors import ORIGIN, answer_headers
 from objstore.s3.encryption_checks import check_operation as check_encryption
 from objstore.s3.errors import S3Error
@@ -39,8 +39,8 @@ def prepare(ctx: Context, request: Request) -> Operation:
         asked_by(request.cause)
     if operation is PREFLIGHT or operation.kind == "form":
         return operation  # browsers sign neither: the one not at all, the other in its body
-    authenticate(ctx, request)
-    operation = admit(ctx, request, operation)
+    if not authenticate(ctx, request):
+        operation = public_access.admit(ctx, request, operation)
     if operation.handler is None:
         raise S3Error("NotImplemented", f"The operation {operation.name} is not implemented")
     if not request.header_map.keys().isdisjoint(SUSPECT_HEADERS):

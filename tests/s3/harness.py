@@ -22,7 +22,7 @@ import pytest
 from blockdev.clock import ManualClock
 from objstore.auth.authenticator import AuthResult
 from objstore.auth.chunked import ChunkedDecoder
-from objstore.auth.keys import ANONYMOUS, root_identity
+from objstore.auth.keys import ANONYMOUS, Identity
 from objstore.auth.payload import PayloadKind, classify
 from objstore.config import MIB
 from objstore.entropy import SeededEntropy
@@ -36,8 +36,8 @@ from objstore.s3.operation import Operation
 from tests.model_store import ModelStore
 from tests.stores import SMALL_CONFIG, StoreFactory
 
-ROOT = root_identity("a" * 64, "root")
-OTHER = root_identity("b" * 64, "other", "111122223333")
+ROOT = Identity("a" * 64, "root", is_root=True)
+OTHER = Identity("b" * 64, "other")
 
 
 # Of the operations that need a digest, in their queries; those of tags of objects may have one.

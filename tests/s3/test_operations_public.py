@@ -371,6 +371,8 @@ def test_a_policy_is_given_back_as_it_was_put(s3: S3) -> None:
     ("change", "status", "told"),
     [
         ({"Condition": {"Sounds": {"aws:Referer": "x"}}}, 400, "Sounds"),
+        ({"Effect": "Deny"}, 501, "Deny"),
+        ({"Principal": {"AWS": "arn:aws:iam::123456789012:root"}}, 501, "Principal"),
         ({"NotAction": "s3:*"}, 400, "Action"),
         ({"Effect": "Perhaps"}, 400, "effect"),
         ({"Principal": "me"}, 400, "principal"),
@@ -381,19 +383,14 @@ def test_a_policy_is_given_back_as_it_was_put(s3: S3) -> None:
         ({"Action": "s3:ListBucket"}, 400, "does not apply to any resource"),
         ({"Action": "s3:GetObject", "Resource": BUCKET}, 400, "does not apply to any resource"),
         ({"Action": ["s3:GetObject", "s3:ListBucket"]}, 400, "does not apply to any resource"),
+        ({"Action": "s3:PutBucketPolicy", "Resource": BUCKET}, 501, "s3:PutBucketPolicy"),
+        ({"Action": ["s3:GetObject", "s3:RestoreObject"]}, 501, "s3:RestoreObject"),
         ({"Condition": {"StringNotEquals": {"aws:SauceIp": "x"}}}, 400, "aws:sauceip"),
         ({"Condition": {"StringNotEquals": {"ec2:Region": "x"}}}, 400, "ec2:region"),
         ({"Condition": {"StringNotEquals": {"s3:ExistingObjectTag": "x"}}}, 400, "condition key"),
         ({"Condition": {"StringNotEquals": {"s3:ExistingObjectTag/": "x"}}}, 400, "condition key"),
         ({"Condition": {"StringNotEquals": {"s3:prefix": "x"}}}, 400, "combination of actions"),
-        (
-            {
-                "Action": "s3:PutObject",
-                "Condition": {"NumericLessThan": {"s3:object-lock-remaining-retention-days": "1"}},
-            },
-            501,
-            "remaining-retention",
-        ),
+        ({"Condition": {"StringNotEquals": {"s3:ResourceAccount": "1"}}}, 501, "resourceaccount"),
         ({"Condition": {"ForAllValues:Null": {"aws:Referer": "true"}}}, 400, "Null"),
         (
             {"Condition": {"ForAllValues:ForAnyValue:StringEquals": {"aws:Referer": "x"}}},

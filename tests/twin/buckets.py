@@ -113,10 +113,6 @@ class BucketCalls(State):
             raise NoSuchSettingError(name)
         return found.settings[name]
 
-    def bucket_settings(self, bucket: str) -> tuple[str, Mapping[str, bytes]]:
-        found = self._bucket(bucket)
-        return found.info.owner, dict(found.settings)
-
     def set_bucket_setting(
         self,
         bucket: str,

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from blockdev.clock import ManualClock
 from blockdev.model import ServiceError
-from objstore.aws.query import parse
 from objstore.aws.tokens import Sealer
 from objstore.ec2 import filters, pages
 from objstore.ec2.filters import Table
 from objstore.ec2.parameters import Parameters, Struct, decode
+from objstore.ec2.query import parse
 
 TABLE: Table[dict[str, Any]] = {
     "size": lambda item: item["size"],

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 
 from blockdev.model import ServiceError
 from objstore.auth import errors as auth
-from objstore.aws import query
-from objstore.aws.query import parse
-from objstore.aws.xml import escape, is_text, iso_time
+from objstore.ec2 import query
 from objstore.ec2.errors import from_exception
 from objstore.ec2.face import find_action
 from objstore.ec2.parameters import (
@@ -30,7 +28,8 @@ from objstore.ec2.parameters import (
     Struct,
     decode,
 )
-from objstore.ec2.xml import render
+from objstore.ec2.query import parse
+from objstore.ec2.xml import escape, is_text, iso_time, render
 
 TABLE = Struct(
     {

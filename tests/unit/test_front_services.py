@@ -9,7 +9,6 @@ from typing import Any
 
 from starlette.types import Message, Scope
 
-from blockdev.clock import SystemClock
 from objstore.asgi.exchange import ClientDisconnectedError
 from objstore.asgi.services import Services
 from objstore.asgi.state import RequestIds
@@ -80,7 +79,7 @@ class Request:
 def run(test: Callable[[Services, Echo], Any]) -> None:
     async def start() -> None:
         face = Echo()
-        services = Services({}, RequestIds(SystemEntropy()), CONFIG, SystemClock())
+        services = Services({}, RequestIds(SystemEntropy()), CONFIG)
         try:
             await test(services, face)
         finally:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from blockdev.model import Attachment
-from objstore.aws.xml import Tree, iso_time
 from objstore.ec2.errors import Ec2Error, invalid_value, missing
 from objstore.ec2.parameters import BOOLEAN, STRING, Kind, ListOf, Parameters, Struct
+from objstore.ec2.xml import Tree, iso_time
 
 if TYPE_CHECKING:
     from blockdev.service import Region

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from blockdev.model import FastRestore, ServiceError
-from objstore.aws.xml import Tree, Value, iso_time
 from objstore.ec2 import filters, pages
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.errors import combination, missing
 from objstore.ec2.filters import Table
 from objstore.ec2.operations.common import DRY_RUN, zone_id, zone_of_id
 from objstore.ec2.parameters import SNAPSHOT_ID, STRING, Kind, ListOf
+from objstore.ec2.xml import Tree, Value, iso_time
 
 PAGE_BOUNDS: Final = pages.Bounds(0, 200, clamps=False)
 

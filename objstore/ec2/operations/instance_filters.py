@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 from blockdev.model import Attachment, Instance
-from objstore.aws.xml import iso_time
 from objstore.ec2.filters import Table, Values, nothing
 from objstore.ec2.operations import instance_trees as trees
 from objstore.ec2.operations.common import zone_id
+from objstore.ec2.xml import iso_time
 
 
 def _attached(read: Callable[[Attachment], str | bool | None]) -> Callable[[Instance], Values]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from blockdev.model import Instance
-from objstore.aws.xml import Tree, iso_time
 from objstore.ec2.operations.common import tag_set, zone_id
+from objstore.ec2.xml import Tree, iso_time
 
 STATE_CODES: Final = {
     "pending": 0,

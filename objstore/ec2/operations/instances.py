@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from blockdev.model import Instance
-from objstore.aws.xml import Tree
 from objstore.ec2 import filters, pages
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.errors import combination, invalid_value, missing, unsupported
@@ -20,6 +19,7 @@ from objstore.ec2.operations.instance_trees import (
 from objstore.ec2.operations.run import RUN_MEMBERS, mapping_of
 from objstore.ec2.operations.volumes import zone_parameter
 from objstore.ec2.parameters import BOOLEAN, IGNORED, INSTANCE_IDS
+from objstore.ec2.xml import Tree
 
 
 def run_instances(job: Job) -> Tree:

@@ -6,7 +6,6 @@ from typing import Final
 
 from blockdev.model import Modification
 from blockdev.profiles import displayed_iops
-from objstore.aws.xml import Tree, iso_time
 from objstore.ec2 import filters, pages
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.filters import Table
@@ -19,6 +18,7 @@ from objstore.ec2.parameters import (
     VOLUME_ID,
     VOLUME_IDS,
 )
+from objstore.ec2.xml import Tree, iso_time
 
 PAGE_BOUNDS: Final = pages.Bounds(1, 500, clamps=False)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from objstore.aws.xml import Tree
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.errors import combination, invalid_value, missing
 from objstore.ec2.operations.common import DRY_RUN, RETURN
 from objstore.ec2.parameters import SNAPSHOT_ID, STRING, STRINGS, ListOf, Parameters, Scalar, Struct
+from objstore.ec2.xml import Tree
 
 PERMISSION: Final = "createVolumePermission"
 ATTRIBUTES: Final = Scalar("string", ("productCodes", PERMISSION))

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from blockdev.model import ServiceError, Snapshot
-from objstore.aws.xml import Tree, iso_time
 from objstore.ec2 import filters, pages
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.errors import invalid_value
@@ -33,6 +32,7 @@ from objstore.ec2.parameters import (
     Scalar,
     Struct,
 )
+from objstore.ec2.xml import Tree, iso_time
 
 FILTERS: Final[Table[Snapshot]] = {
     "description": lambda s: s.description,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from blockdev.model import Volume
-from objstore.aws.xml import Tree
 from objstore.ec2 import filters, pages
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.filters import Table, nothing
 from objstore.ec2.operations.common import DRY_RUN, instant_key, zone_id
 from objstore.ec2.parameters import IGNORED, VOLUME_ID, VOLUME_IDS, Scalar
+from objstore.ec2.xml import Tree
 
 if TYPE_CHECKING:
     from blockdev.service import VolumeStatus

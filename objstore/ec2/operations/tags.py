@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from objstore.aws.xml import Tree
 from objstore.ec2 import filters, pages
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.errors import missing
 from objstore.ec2.filters import Table
 from objstore.ec2.operations.common import DRY_RUN, RETURN, TAG, read_tags
 from objstore.ec2.parameters import STRINGS, ListOf
+from objstore.ec2.xml import Tree
 
 TagRow: TypeAlias = tuple[str, str, str, str]
 """Resource id, resource type, key and value."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from blockdev.model import SnapshotTier
-from objstore.aws.xml import Tree, iso_time
 from objstore.ec2 import filters, pages
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.errors import combination, missing
 from objstore.ec2.filters import Table
 from objstore.ec2.operations.common import DRY_RUN, tag_set
 from objstore.ec2.parameters import BOOLEAN, INTEGER, SNAPSHOT_ID, Scalar
+from objstore.ec2.xml import Tree, iso_time
 
 FILTERS: Final[Table[SnapshotTier]] = {
     "last-tiering-operation": lambda t: t.last_tiering_status or None,

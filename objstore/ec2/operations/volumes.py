@@ -7,7 +7,6 @@ from typing import Final
 
 from blockdev.model import Attachment, Volume
 from blockdev.profiles import displayed_iops
-from objstore.aws.xml import Tree, iso_time
 from objstore.ec2 import filters, pages
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.errors import combination, invalid_value, missing
@@ -35,6 +34,7 @@ from objstore.ec2.parameters import (
     Parameters,
     Scalar,
 )
+from objstore.ec2.xml import Tree, iso_time
 
 VOLUME_TYPES: Final = Scalar("string", ("standard", "io1", "io2", "gp2", "sc1", "st1", "gp3"))
 PAGE_BOUNDS: Final = pages.Bounds(5, 500)

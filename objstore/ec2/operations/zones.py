@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from objstore.aws.xml import Tree
 from objstore.ec2 import filters
 from objstore.ec2.action import Action, Job, action
 from objstore.ec2.errors import Ec2Error, invalid_value
 from objstore.ec2.filters import Table, nothing
 from objstore.ec2.operations.common import DRY_RUN, zone_id
 from objstore.ec2.parameters import IGNORED, STRINGS
+from objstore.ec2.xml import Tree
 
 _OPTED: Final = "opt-in-not-required"
 

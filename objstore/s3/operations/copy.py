@@ -29,8 +29,7 @@ from objstore.model import (
 )
 from objstore.s3 import digests, encryption, versions, xml
 from objstore.s3.access_log import COPY_SOURCES
-from objstore.s3.authentication import check_owner
-from objstore.s3.authorization import GET, check_source, may_list, owner_of_new
+from objstore.s3.authentication import check_owner, identity
 from objstore.s3.checksums import (
     ALGORITHMS,
     DEFAULT_ALGORITHM,
@@ -207,7 +206,6 @@ def _source(ctx: Context, request: Request) -> Source:
     source = replace(source, customer_key=encryption.customer_key(request, encryption.COPY_SOURCE))
     expected = request.header(b"x-amz-source-expected-bucket-owner")
     try:
-        check_source(ctx, request, GET, source.bucket, source.key, source.version_id)
         check_owner(ctx, source.bucket, expected)
     except NoSuchBucketError:
         raise S3Error("NoSuchBucket", extra={"BucketName": source.bucket}) from None
@@ -228,8 +226,6 @@ def _head_source(ctx: Context, request: Request, source: Source) -> ObjectInfo:
     except NoSuchBucketError:
         raise S3Error("NoSuchBucket", extra={"BucketName": source.bucket}) from None
     except NoSuchKeyError:
-        if not may_list(ctx, request, source.bucket):
-            raise S3Error("AccessDenied") from None
         raise S3Error("NoSuchKey", extra={"Key": source.key}) from None
     except KeyTooLongError:
         raise key_too_long(source.key) from None
@@ -299,7 +295,7 @@ def _directive(request: Request, name: bytes) -> str:
 
 
 def _attributes(request: Request, info: ObjectInfo) -> ObjectAttributes:
-    asked = attributes(request, owner_of_new(request))
+    asked = attributes(request, identity(request).id)
     kept = info.attributes
     replaces = _directive(request, b"x-amz-metadata-directive") == "REPLACE"
     replaces_tags = _directive(request, b"x-amz-tagging-directive") == "REPLACE"

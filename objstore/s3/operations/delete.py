@@ -11,11 +11,12 @@ from objstore.config import MAX_DELETE_KEYS, MAX_KEY_BYTES
 from objstore.model import NO_CONDITIONS, Conditions, DeleteResult, DeleteTarget
 from objstore.s3 import versions, xml
 from objstore.s3.access_log import BATCH_DELETE
-from objstore.s3.authorization import BYPASS, DELETE, GET, judge, owner_of_new
+from objstore.s3.authentication import identity
 from objstore.s3.error_codes import ERRORS
 from objstore.s3.errors import S3Error, from_exception
 from objstore.s3.headers import delete_conditions
 from objstore.s3.http import CommitPlan, Context, Headers, Request, Response
+from objstore.s3.public_access import owner_of_new
 
 _IF_MODIFIED = b"x-amz-if-match-last-modified-time"
 _IF_SIZE = b"x-amz-if-match-size"
@@ -34,7 +35,7 @@ def delete_object(ctx: Context, request: Request) -> CommitPlan:
         request.header(_IF_SIZE),
         (_IF_MODIFIED.decode("ascii"), _IF_SIZE.decode("ascii")),
     )
-    owner = owner_of_new(request)
+    owner = owner_of_new(ctx, request)
     bypass = _bypasses_governance(request)
     return CommitPlan(
         lambda done, hold: ctx.store.submit_delete(
@@ -84,12 +85,6 @@ def delete_objects(ctx: Context, request: Request, body: bytes) -> Response:
         raise S3Error("MalformedXML")
     quiet = (xml.child_text(tree, "Quiet") or "").strip().lower() == "true"
     wanted = [_wanted(node) for node in objects]
-    may = judge(ctx, request)
-    for each in wanted:
-        if not each.error and not all(
-            may(action, each.key, each.version_id or "") for action in _actions(request, each)
-        ):
-            each.error = "AccessDenied"
     targets = [DeleteTarget(w.key, w.version_id or "", w.conditions) for w in wanted if not w.error]
     ctx.store.head_bucket(request.bucket)
     results: Iterator[DeleteResult] = iter(())
@@ -98,7 +93,7 @@ def delete_objects(ctx: Context, request: Request, body: bytes) -> Response:
             ctx.store.delete_many(
                 request.bucket,
                 targets,
-                owner=owner_of_new(request),
+                owner=identity(request).id,
                 bypass_governance=_bypasses_governance(request),
             )
         )
@@ -107,16 +102,6 @@ def delete_objects(ctx: Context, request: Request, body: bytes) -> Response:
         for w in wanted
     ]
     return xml.response(xml.document("DeleteResult", *outcomes))
-
-
-def _actions(request: Request, wanted: _Wanted) -> list[str]:
-    """What an entry asks of the judge."""
-    found = [DELETE]
-    if wanted.conditions is not NO_CONDITIONS:  # whose outcome tells of the object
-        found.append(GET)
-    if _bypasses_governance(request):
-        found.append(BYPASS)
-    return found
 
 
 def _wanted(node: Element) -> _Wanted:

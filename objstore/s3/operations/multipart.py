@@ -11,7 +11,6 @@ from objstore.errors import NoSuchUploadError
 from objstore.model import Checksum, CompletedPart, PartInfo, UploadInfo
 from objstore.s3 import composite, digests, xml
 from objstore.s3.authentication import identity
-from objstore.s3.authorization import owner_of_new
 from objstore.s3.checksums import ALGORITHMS, COMPOSITE, DEFAULT_ALGORITHM, FULL_OBJECT
 from objstore.s3.encryption import CUSTOMER, chosen_headers, customer_key, encryption_headers
 from objstore.s3.encryption_checks import check_part
@@ -43,7 +42,7 @@ def create_upload(ctx: Context, request: Request, body: bytes) -> Response:
     upload = ctx.store.create_upload(
         request.bucket,
         request.key,
-        attributes=attributes(request, owner_of_new(request)),
+        attributes=attributes(request, identity(request).id),
         checksum_algorithm=algorithm,
         checksum_type=checksum_type or "",
         customer_key=customer_key(request),

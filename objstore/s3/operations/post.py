@@ -12,8 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from objstore.config import MAX_KEY_BYTES, MAX_PUT_BYTES, MAX_TAGS
 from objstore.model import ObjectInfo
-from objstore.s3 import authorization, post_policy, xml
-from objstore.s3.authentication import counted
+from objstore.s3 import post_policy, public_access, xml
 from objstore.s3.encryption_checks import check_operation as check_encryption
 from objstore.s3.errors import S3Error, header_not_implemented, invalid_argument, key_too_long
 from objstore.s3.form import Form
@@ -39,12 +38,12 @@ _OF_THE_SIGNATURE = frozenset(
 def post_object(ctx: Context, request: Request, form: Form) -> WritePlan:
     """What to do with the file of a form whose fields have come."""
     fields = form.fields
-    with counted(ctx, request, fields.get("x-amz-credential", "").partition("/")[0]):
-        request.auth = ctx.authenticator.authenticate_form(fields)
+    request.auth = ctx.authenticator.authenticate_form(fields)
     policy = _policy(ctx, request, fields)
     request.key = _key(form)
     put = _as_put(request, fields)
-    authorization.check(ctx, put, (authorization.PUT,))
+    if request.auth.is_anonymous:
+        public_access.check(ctx, put, (public_access.PUT,))
     if WRITE_OFFSET in put.header_map:  # a form makes objects, and changes none
         raise header_not_implemented(WRITE_OFFSET.decode("ascii"))
     check_headers(_PUT, put)
@@ -108,7 +107,6 @@ def _as_put(request: Request, fields: dict[str, str]) -> Request:
         request.client_host,
         request.request_id,
     )
-    put.tls = request.tls
     put.bucket, put.key, put.auth, put.operation = request.bucket, request.key, request.auth, _PUT
     return put
 

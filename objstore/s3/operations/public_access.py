@@ -6,12 +6,10 @@ from objstore.auth.policy import PolicyError, parse_bucket_policy
 from objstore.auth.public import is_public
 from objstore.errors import NoSuchSettingError
 from objstore.s3 import public_access, xml
-from objstore.s3.authorization import would_allow
 from objstore.s3.errors import S3Error, not_implemented
 from objstore.s3.http import Context, Request, Response
 from objstore.s3.public_access import BLOCK, BLOCK_POLICY, BLOCKS, POLICY
 
-_CONFIRM = b"x-amz-confirm-remove-self-bucket-access"
 _ROOT = "PublicAccessBlockConfiguration"
 _DONE = [(b"content-length", b"0")]
 
@@ -35,21 +33,13 @@ def put_policy(ctx: Context, request: Request, body: bytes) -> Response:
         raise S3Error("MalformedPolicy", str(error)) from None
     except public_access.PolicyNotHonouredError as error:
         raise not_implemented(str(error)) from None
-    block = _setting(ctx, request.bucket)
+    block = public_access.block_setting(ctx, request.bucket)
     if is_public(policy) and BLOCK_POLICY in public_access.blocked(block):
         raise S3Error(
             "AccessDenied",
             "Public policies are blocked by the BlockPublicPolicy setting of the bucket's public "
             "access block. Take it away first (DeletePublicAccessBlock) if the bucket is to be "
             "public.",
-        )
-    confirmed = request.header(_CONFIRM) == "true"
-    if not confirmed and not would_allow(ctx, request, policy, "s3:PutBucketPolicy"):
-        raise S3Error(
-            "AccessDenied",
-            "The policy would take the right to change it from who puts it. Send "
-            "x-amz-confirm-remove-self-bucket-access: true if that is meant; the root of the "
-            "bucket's account can always change it.",
         )
     ctx.store.set_bucket_setting(request.bucket, POLICY, bytes(body), given={BLOCK: block})
     return Response(204, [])
@@ -78,14 +68,9 @@ def _document(ctx: Context, bucket: str) -> bytes:
         raise S3Error("NoSuchBucketPolicy", extra={"BucketName": bucket}) from None
 
 
-def _setting(ctx: Context, bucket: str) -> bytes | None:
-    """The setting of the block, None where nobody said anything."""
-    return ctx.store.bucket_settings(bucket)[1].get(BLOCK)
-
-
 def get_block(ctx: Context, request: Request, body: bytes) -> Response:
     """GetPublicAccessBlock: all of it until somebody says something else."""
-    blocks = public_access.blocked(_setting(ctx, request.bucket))
+    blocks = public_access.blocked(public_access.block_setting(ctx, request.bucket))
     if public_access.NO_BLOCK.decode("ascii") in blocks:
         raise S3Error("NoSuchPublicAccessBlockConfiguration")
     inner = (xml.element(name, "true" if name in blocks else "false") for name in BLOCKS)

@@ -6,12 +6,12 @@ from objstore.auth.payload import PayloadKind, decoded_length
 from objstore.config import MAX_OBJECT_BYTES, MAX_PUT_BYTES
 from objstore.model import NO_ENCRYPTION, NO_LOCK, Checksum, ObjectInfo
 from objstore.s3 import digests
-from objstore.s3.authorization import check_writable, owner_of_new
 from objstore.s3.encryption import chosen_headers, customer_key
 from objstore.s3.errors import S3Error, entity_too_large, invalid_argument
 from objstore.s3.headers import attributes, integer, write_conditions
 from objstore.s3.http import Context, Headers, Request, Response, WritePlan
 from objstore.s3.object_lock import check_has_digest
+from objstore.s3.public_access import check_writable, owner_of_new
 from objstore.s3.refusals import WRITE_OFFSET
 from objstore.s3.versions import version_headers
 
@@ -24,7 +24,7 @@ def put_object(ctx: Context, request: Request) -> WritePlan:
 
 def plan_of(ctx: Context, request: Request, size_bytes: int | None, aws_chunked: bool) -> WritePlan:
     """What to do with a body of this size, None for one that is not known beforehand."""
-    wanted = attributes(request, owner_of_new(request))
+    wanted = attributes(request, owner_of_new(ctx, request))
     check_writable(ctx, request, wanted.encryption)
     found = digests.for_object(request)
     offset_bytes = _write_offset(request)

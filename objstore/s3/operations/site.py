@@ -9,9 +9,8 @@ import html
 import http
 from urllib.parse import quote
 
-from objstore.auth.authenticator import nobody
 from objstore.errors import NotModifiedError, StoreError
-from objstore.s3 import authorization, website
+from objstore.s3 import public_access, website
 from objstore.s3.errors import S3Error, from_exception, log_defect
 from objstore.s3.headers import REDIRECT_HEADER
 from objstore.s3.http import Context, Headers, Request, Response
@@ -92,7 +91,7 @@ def _page(ctx: Context, request: Request, site: Website) -> Response:
 def _object(ctx: Context, request: Request, key: str, passed_on: frozenset[bytes]) -> Response:
     """An object that everybody may read, or where it says that it has gone."""
     asked = _asked(request, key, passed_on)
-    response = authorization.reading(get_object, ctx, asked)
+    response = public_access.reading(get_object, ctx, asked)
     places = [value for name, value in response.headers if name == REDIRECT_HEADER]
     if not places:
         return response
@@ -113,15 +112,14 @@ def _asked(request: Request, key: str, passed_on: frozenset[bytes]) -> Request:
         request.client_host,
         request.request_id,
     )
-    asked.bucket, asked.key, asked.auth = request.bucket, key, nobody()
-    asked.tls = request.tls
+    asked.bucket, asked.key = request.bucket, key
     return asked
 
 
 def _is_readable(ctx: Context, request: Request, key: str) -> bool:
     try:
         ctx.store.head(request.bucket, key, customer_key=None)
-        authorization.check(ctx, _asked(request, key, _FOR_POLICIES), (authorization.GET,))
+        public_access.check(ctx, _asked(request, key, _FOR_POLICIES), (public_access.GET,))
     except (StoreError, S3Error):
         return False
     return True

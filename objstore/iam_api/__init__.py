@@ -1,1 +1,0 @@
-"""IAM and STS as AWS's clients speak to them: the query protocol over HTTP."""

@@ -1,1 +1,0 @@
-"""What does the actions, by what they are about."""
