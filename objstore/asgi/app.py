@@ -268,11 +268,19 @@ class Counted:
         self.sent_bytes = 0
 
     async def __call__(self, message: Message) -> None:
+        was_gone = self._is_gone()
         await self._send(message)
         if message["type"] == "http.response.start":
             self.status = message["status"]
-        elif self._exchange is None or not self._exchange.disconnected:
+        elif not was_gone and not (message.get("more_body") and self._is_gone()):
             self.sent_bytes += len(message.get("body", b""))
+
+    def _is_gone(self) -> bool:
+        """Whether nobody takes anything; after the last piece that is as it should be."""
+        exchange = self._exchange
+        return exchange is not None and (
+            exchange.disconnected or exchange.protocol.transport.is_closing()
+        )
 
 
 async def _in_thread(threads: ThreadPoolExecutor | None, call: Any, *arguments: Any) -> Any:
